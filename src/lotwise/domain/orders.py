@@ -1,10 +1,14 @@
-"""Wishes, promises and what became of them. No exchange's words here."""
+"""Wishes, promises and what became of them. No exchange's words here.
 
-from dataclasses import dataclass
+The life of an order is one table, `NEXT`. Filled quantity comes from fills, never from a status.
+"""
+
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import StrEnum
 
 from lotwise.domain.market import Liquidity
-from lotwise.domain.values import Time
+from lotwise.domain.values import EXACT, Amount, Side, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +20,245 @@ class Opportunity:
     liquidity: Liquidity = Liquidity.MAKER
     time: Time = Time(0)
     confidence: float = 1.0
+
+
+class OrderType(StrEnum):
+    LIMIT = "limit"
+    MARKET = "market"
+
+
+class TimeInForce(StrEnum):
+    """How long an order waits: until cancelled, not at all, all or nothing, until `expires`."""
+
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTD = "GTD"
+
+
+class Purpose(StrEnum):
+    """Why we placed an order."""
+
+    ENTRY = "entry"
+    TARGET = "target"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A promise with a name: `client_id` is ours and unique; quantity in base, price in quote.
+
+    price is the limit (None for market orders); expires holds for GTD only; reserve is what the
+    order may cost at most (quote for a buy, fee included; base for a sell).
+    """
+
+    client_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None
+    reserve: Amount
+    purpose: Purpose
+    time: Time
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires: Time | None = None
+    post_only: bool = False
+
+
+class RejectionKind(StrEnum):
+    """Why an exchange refused an order; only the first four are refusals for its size."""
+
+    MIN_QUANTITY = "min_quantity"
+    MAX_QUANTITY = "max_quantity"
+    MIN_NOTIONAL = "min_notional"
+    LOT_STEP = "lot_step"
+    TICK = "tick"
+    PRICE = "price"
+    FUNDS = "funds"
+    POST_ONLY = "post_only"
+    UNKNOWN_PAIR = "unknown_pair"
+    PAIR_OFFLINE = "pair_offline"
+    ORDERS_LIMIT = "orders_limit"
+    RATE_LIMIT = "rate_limit"
+    DEADLINE = "deadline"
+    PERMISSION = "permission"
+    INVALID = "invalid"
+    UNRECOGNISED = "unrecognised"
+
+
+SIZE_REJECTIONS = frozenset(
+    {
+        RejectionKind.MIN_QUANTITY,
+        RejectionKind.MAX_QUANTITY,
+        RejectionKind.MIN_NOTIONAL,
+        RejectionKind.LOT_STEP,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An exchange's no: the kind, and the exchange's own text, kept as it came."""
+
+    kind: RejectionKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What happened: one trade of one order. `trade_id` is the exchange's and unique.
+
+    cost is price x quantity as booked, in quote (rounded up for a buy, down for a sell); the fee is
+    booked beside it, in its own asset.
+    """
+
+    trade_id: str
+    client_id: str
+    symbol: str
+    side: Side
+    price: Decimal
+    quantity: Decimal
+    cost: Amount
+    fee: Amount
+    liquidity: Liquidity
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The order has left (or may have): from here on its fate must be learned."""
+
+    client_id: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The exchange holds the order under its own `venue_id`."""
+
+    client_id: str
+    venue_id: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The exchange proved that it did not take the order."""
+
+    client_id: str
+    rejection: Rejection
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """The rest of the order is off the book; `why` in the exchange's words."""
+
+    client_id: str
+    why: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The order's time is over; the rest is off the book."""
+
+    client_id: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """No answer: the order's fate is unknown until evidence comes."""
+
+    client_id: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAbsent:
+    """Complete look-ups after the deadline found the order nowhere."""
+
+    client_id: str
+    time: Time
+
+
+Report = Sent | Accepted | Rejected | Fill | Canceled | Expired | TimedOut | ProvenAbsent
+
+
+class Status(StrEnum):
+    INTENDED = "intended"
+    SENT = "sent"
+    OPEN = "open"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    DEAD = "dead"
+
+
+ENDED = frozenset({Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REJECTED, Status.DEAD})
+"""States in which an order rests nowhere and reserves nothing."""
+
+_S = Status
+NEXT: dict[Status, dict[type[Report], Status]] = {
+    _S.INTENDED: {Sent: _S.SENT},
+    _S.SENT: {Accepted: _S.OPEN, Rejected: _S.REJECTED, TimedOut: _S.UNKNOWN,
+              Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
+    _S.OPEN: {Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
+    _S.PARTIALLY_FILLED: {Accepted: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
+                          TimedOut: _S.PARTIALLY_FILLED, Fill: _S.PARTIALLY_FILLED},
+    _S.UNKNOWN: {Accepted: _S.OPEN, Rejected: _S.REJECTED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
+                 Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD},
+    # A late fill is money all the same: it is booked in every state, and revives the dead.
+    _S.FILLED: {Accepted: _S.FILLED},
+    _S.CANCELED: {Fill: _S.CANCELED},
+    _S.EXPIRED: {Fill: _S.EXPIRED},
+    _S.REJECTED: {Fill: _S.PARTIALLY_FILLED},
+    _S.DEAD: {Accepted: _S.OPEN, Fill: _S.PARTIALLY_FILLED},
+}  # fmt: skip
+
+
+class ImpossibleReport(Exception):
+    """A report that the life of an order has no place for: a bug, or a lie; never swallowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """An order and what its reports so far say of it. `filled` sums its fills, in base."""
+
+    order: Order
+    status: Status = Status.INTENDED
+    filled: Decimal = Decimal(0)
+    venue_id: str | None = None
+    trade_ids: tuple[str, ...] = ()
+
+    @property
+    def rest(self) -> Decimal:
+        """The quantity not yet filled."""
+        return self.order.quantity - self.filled
+
+
+def after(state: OrderState, report: Report) -> OrderState:
+    """The state after one report; a fill that was seen before changes nothing.
+
+    Raises ImpossibleReport when the table has no such step or a fill exceeds the order.
+    """
+    if isinstance(report, Fill) and report.trade_id in state.trade_ids:
+        return state
+    status = NEXT[state.status].get(type(report))
+    if status is None:
+        raise ImpossibleReport(f"{type(report).__name__} for order {report.client_id}, which is {state.status}")
+    if isinstance(report, Accepted):
+        return replace(state, status=status, venue_id=report.venue_id)
+    if not isinstance(report, Fill):
+        return replace(state, status=status)
+    filled = EXACT.add(state.filled, report.quantity)
+    if filled > state.order.quantity:
+        raise ImpossibleReport(f"{filled} filled of {state.order.quantity} ordered: {report.client_id}")
+    if filled == state.order.quantity:
+        status = Status.FILLED
+    return replace(state, status=status, filled=filled, trade_ids=(*state.trade_ids, report.trade_id))

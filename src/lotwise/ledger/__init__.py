@@ -1,0 +1,1 @@
+"""Floor 1: what we own, as the sum of what happened."""
