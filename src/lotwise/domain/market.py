@@ -9,7 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from lotwise.domain.values import EXACT, Time, is_multiple, require, steps_down, steps_up
+from lotwise.domain.values import EXACT, Time, is_multiple, ratio_up, require, steps_down, steps_up
 
 PPM = 10**6
 
@@ -143,6 +143,16 @@ class Market:
     def price_up(self, price: Decimal) -> Decimal:
         """The price on the grid at or above: a sell target must not promise less than asked."""
         return EXACT.multiply(self.tick_size, Decimal(steps_up(price, self.tick_size)))
+
+
+def break_even_move(buy_fee: Decimal, sell_fee: Decimal) -> Decimal:
+    """The rise of the price, as a fraction rounded up to a ppm, at which a round trip pays its fees.
+
+    >>> break_even_move(Decimal("0.008"), Decimal("0.008"))
+    Decimal('0.016130')
+    """
+    cost, kept = EXACT.add(buy_fee, sell_fee), EXACT.subtract(Decimal(1), sell_fee)
+    return ratio_up(cost, kept)
 
 
 def exponent(number: Decimal) -> int:

@@ -205,7 +205,7 @@ ENDED = frozenset({Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REJECT
 
 _S = Status
 NEXT: dict[Status, dict[type[Report], Status]] = {
-    _S.INTENDED: {Sent: _S.SENT},
+    _S.INTENDED: {Sent: _S.SENT, Accepted: _S.OPEN, TimedOut: _S.UNKNOWN, Fill: _S.PARTIALLY_FILLED},
     _S.SENT: {Accepted: _S.OPEN, Rejected: _S.REJECTED, TimedOut: _S.UNKNOWN,
               Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
     _S.OPEN: {Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},

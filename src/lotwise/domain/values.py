@@ -103,6 +103,11 @@ def is_multiple(number: Decimal, step: Decimal) -> bool:
     return top % bottom == 0
 
 
+def ratio_up(part: Decimal, whole: Decimal) -> Decimal:
+    """part / whole in whole parts per million, rounded up: costs and losses are never understated."""
+    return EXACT.scaleb(Decimal(steps_up(EXACT.scaleb(part, 6), whole)), -6)
+
+
 def _ratio(number: Decimal, step: Decimal) -> tuple[int, int]:
     if step <= 0:
         raise NotExact(f"a step must be above 0, not {step}")

@@ -59,13 +59,13 @@ class Overdrawn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Balances by (account, asset), all different from zero. Immutable: `post` gives the next one."""
+    """Balances by "account:ASSET", all different from zero. Immutable: `post` gives the next one."""
 
-    balances: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
+    balances: Mapping[str, Decimal] = field(default_factory=dict)
 
     def balance(self, account: str, asset: str) -> Amount:
         """What one account holds of an asset."""
-        return Amount(self.balances.get((account, asset), Decimal(0)), asset)
+        return Amount(self.balances.get(f"{account}:{asset}", Decimal(0)), asset)
 
     def free(self, asset: str) -> Amount:
         """What may be spent."""
@@ -73,26 +73,29 @@ class Ledger:
 
     def total(self, asset: str) -> Amount:
         """What is ours, set aside or not."""
-        ours = (n for (account, a), n in self.balances.items() if a == asset and account.startswith(OURS))
-        return sum((Amount(n, asset) for n in ours), Amount(Decimal(0), asset))
+        total = Decimal(0)
+        for account, number in self.balances.items():
+            if account.startswith(OURS) and account.endswith(f":{asset}"):
+                total = EXACT.add(total, number)
+        return Amount(total, asset)
 
     def assets(self) -> set[str]:
         """The assets of which we own something."""
-        return {asset for account, asset in self.balances if account.startswith(OURS)}
+        return {account.rpartition(":")[2] for account in self.balances if account.startswith(OURS)}
 
 
 def post(ledger: Ledger, entry: Entry) -> Ledger:
     """The ledger after one entry; Overdrawn when an account of ours would go below zero."""
     balances = dict(ledger.balances)
     for posting in entry.postings:
-        key = posting.account, posting.amount.asset
+        key = f"{posting.account}:{posting.amount.asset}"
         total = EXACT.add(balances.get(key, Decimal(0)), posting.amount.number)
         if total:
             balances[key] = total
         else:
             balances.pop(key, None)
     for posting in entry.postings:
-        key = posting.account, posting.amount.asset
+        key = f"{posting.account}:{posting.amount.asset}"
         if posting.account.startswith(OURS) and balances.get(key, Decimal(0)) < 0:
             raise Overdrawn(f"{posting.account} would hold {balances[key]} {posting.amount.asset}")
     return Ledger(balances)

@@ -1,0 +1,112 @@
+"""The ladder that a wish climbs before it is sized. A rung is a small pure function; the first no
+ends the climb, and a check that breaks is a no with its text (fail closed)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lotwise.domain.market import Candle, Liquidity, Market, break_even_move
+from lotwise.domain.orders import Opportunity, Purpose
+from lotwise.domain.values import EXACT, plain
+from lotwise.engine.plan import NoRules, Plan
+from lotwise.engine.records import Rung, Skip
+from lotwise.engine.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An opportunity and all that is known at its moment."""
+
+    opportunity: Opportunity
+    candle: Candle
+    rules: Market | NoRules
+    state: State
+    plan: Plan
+
+
+def fresh_data(wish: Wish) -> Rung:
+    """The bar of this pair closed at this very moment."""
+    age = wish.opportunity.time - (wish.candle.date + wish.plan.bar)
+    return Rung(
+        "data fresh",
+        age == 0,
+        f"a bar that closed {age // 1000} s ago",
+        "a bar that closes now",
+        "wait for data",
+    )
+
+
+def rules_known(wish: Wish) -> Rung:
+    """The exchange's rules for this pair are known for this time."""
+    if isinstance(wish.rules, NoRules):
+        return Rung("rules known", False, wish.rules.problem, "a dated observation", wish.rules.remedy)
+    return Rung("rules known", True, f"minimum {plain(wish.rules.min_quantity)} {wish.rules.base}", "known")
+
+
+def pair_free(wish: Wish) -> Rung:
+    """No position and no order on this pair yet."""
+    symbol = wish.opportunity.symbol
+    if symbol in wish.state.holdings:
+        return Rung("pair free", False, "a position", "no position", "wait until it is closed")
+    if wish.state.orders_on(symbol):
+        return Rung(
+            "pair free", False, "an open order", "no open order", "wait until it is filled or expires"
+        )
+    return Rung("pair free", True, "nothing open", "nothing open")
+
+
+def open_trades(wish: Wish) -> Rung:
+    """Fewer trades are open (or waiting to open) than the plan allows."""
+    state, most = wish.state, wish.plan.max_open_trades
+    waiting = {s.order.symbol for s in state.orders.values() if s.order.purpose is Purpose.ENTRY}
+    count = len(waiting | set(state.holdings))
+    return Rung(
+        "open trades",
+        count < most,
+        str(count),
+        f"fewer than {most}",
+        "wait for an exit, or raise max_open_trades",
+    )
+
+
+def edge_above_fees(wish: Wish) -> Rung:
+    """What is left of the target after both fees and the spread is at least the plan's edge."""
+    plan, market = wish.plan, wish.rules
+    assert isinstance(market, Market)
+    move = break_even_move(market.fee_rate(plan.entry), market.fee_rate(Liquidity.MAKER))
+    costs = EXACT.add(move, plan.spread)
+    edge = EXACT.subtract(plan.target, costs)
+    return Rung(
+        "edge above fees",
+        edge >= plan.min_edge,
+        f"{plain(edge)} of a target of {plain(plan.target)} (break-even {plain(costs)})",
+        f"at least {plain(plan.min_edge)}",
+        f"a target of at least {plain(EXACT.add(costs, plan.min_edge))}, or lower fees",
+    )
+
+
+Check = Callable[[Wish], Rung]
+LADDER: Mapping[Skip, Check] = {
+    Skip.STALE_DATA: fresh_data,
+    Skip.RULES_UNKNOWN: rules_known,
+    Skip.PAIR_BUSY: pair_free,
+    Skip.MAX_OPEN_TRADES: open_trades,
+    Skip.EDGE_BELOW_FEES: edge_above_fees,
+}
+
+
+def climb(wish: Wish, ladder: Mapping[Skip, Check] = LADDER) -> tuple[tuple[Rung, ...], Skip | None]:
+    """The rungs up to and with the first no, and its reason; None when all said yes."""
+    rungs: list[Rung] = []
+    for reason, check in ladder.items():
+        try:
+            rung = check(wish)
+        except Exception as trouble:  # noqa: BLE001  a check that breaks must refuse, whatever broke
+            name = getattr(check, "__name__", reason.lower())
+            rungs.append(
+                Rung(name, False, f"{type(trouble).__name__}: {trouble}", "an answer", "report this")
+            )
+            return tuple(rungs), Skip.CHECK_FAILED
+        rungs.append(rung)
+        if not rung.passed:
+            return tuple(rungs), reason
+    return tuple(rungs), None

