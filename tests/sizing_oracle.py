@@ -137,9 +137,16 @@ def told(answer: Sized | Refused) -> Placed | Skipped:
     """The program's answer in the oracle's words."""
     match answer:
         case Sized():
-            money = (answer.quantity, answer.notional, answer.fee)
-            rest = (answer.debit, answer.received, answer.exit_notional)
-            return Placed(*map(Fraction, money), answer.fee_asset, *map(Fraction, rest), answer.bound.value)
+            return Placed(
+                Fraction(answer.quantity),
+                Fraction(answer.notional),
+                Fraction(answer.fee),
+                answer.fee_asset,
+                Fraction(answer.debit),
+                Fraction(answer.received),
+                Fraction(answer.exit_notional),
+                answer.bound.value,
+            )
         case Refused():
             return Skipped(answer.reason.value, optional(answer.needed), optional(answer.short))
 
@@ -150,7 +157,7 @@ class Oracle:
     def __init__(self, question: Question) -> None:
         self.question = question
         self.stop_price = question.stop_price
-        self._walked: list[Try] = []
+        self._attempts: dict[int, Try] = {}
 
     def answer(self, free: Fraction) -> Placed | Skipped:
         chosen = self.choose(free)
@@ -260,19 +267,22 @@ class Oracle:
         if self.stop_price == 0:
             return []
         enough = min(spendable, self.question.hard_limit)
-        grown, k = False, 0
-        while True:
-            k += 1
-            if k > len(self._walked):
-                assert k <= FURTHEST, f"too fine a case to walk: {self.question}"
-                self._walked.append(self.attempt(k))
-            one = self._walked[k - 1]
+        tries: list[Try] = []
+        grown = False
+        for k in range(1, FURTHEST):
+            tries.append(one := self.attempt(k))
             grown = grown or one.faults <= {"ABOVE_MAX_QUANTITY"}
             if grown and one.notional > enough:
-                return self._walked[:k]
+                return tries
+        raise AssertionError(f"too fine a case to walk: {self.question}")
 
     def attempt(self, k: int) -> Try:
-        """What ordering k lots means."""
+        """What ordering k lots means, worked out once."""
+        if k not in self._attempts:
+            self._attempts[k] = self._attempt(k)
+        return self._attempts[k]
+
+    def _attempt(self, k: int) -> Try:
         q = self.question
         quantity = k * q.lot
         notional = q.price * quantity

@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lotwise.domain.market import Liquidity
-from lotwise.domain.values import EXACT, Amount, Side, Time
+from lotwise.domain.values import EPOCH, EXACT, Amount, Side, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Opportunity:
     symbol: str
     price: Decimal
     liquidity: Liquidity = Liquidity.MAKER
-    time: Time = Time(0)
+    time: Time = EPOCH
     confidence: float = 1.0
 
 

@@ -11,6 +11,8 @@ from typing import NewType
 Time = NewType("Time", int)
 """Milliseconds since 1970-01-01 UTC."""
 
+EPOCH = Time(0)
+
 MAX_DIGITS = 30
 """Accepted numbers lie on the grid of 10^-30 and below 10^30; anything else is a mistake, not money."""
 

@@ -1,13 +1,12 @@
 """The engine: `handle(event)` is the one function to read. It decides, applies its own records to
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from lotwise.domain.market import Liquidity, Market, Quote
 from lotwise.domain.orders import (
     ENDED,
-    Fill,
     Opportunity,
     Order,
     OrderType,
@@ -34,7 +33,7 @@ class Engine:
     def __init__(self, plan: Plan, state: State) -> None:
         self.plan = plan
         self.state = state
-        self.prices: dict[str, Decimal] = dict(state.marked.prices) if state.marked else {}
+        self.quotes: Mapping[str, Quote] = {}
 
     def handle(self, event: Event) -> list[Record]:
         """All records that follow from one event, already folded into the state, in order."""
@@ -53,30 +52,33 @@ class Engine:
         return {symbol: h.stop for symbol, h in waiting if h.leaving is not Purpose.STOP and not h.stuck}
 
     def equity(self) -> Decimal:
-        """What all is worth in the quote asset at the last prices; unpriced assets count as nothing."""
-        quote, ledger = self.plan.quote, self.state.ledger
+        """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
+        ledger, quote = self.state.ledger, self.plan.quote
         total = ledger.total(quote).number
-        for asset in sorted(ledger.assets() - {quote}):
-            price = self.prices.get(f"{asset}/{quote}", Decimal(0))
-            total = EXACT.add(total, EXACT.multiply(ledger.total(asset).number, price))
+        for pair, price in self._prices().items():
+            worth = EXACT.multiply(ledger.total(pair.partition("/")[0]).number, price)
+            total = EXACT.add(total, worth)
         return total
 
-    def mark(self, time: Time) -> list[Record]:
-        """Write down what all is worth; nothing when this moment is already marked."""
-        if self.state.marked and self.state.marked.time == time:
-            return []
-        return [self._write(Marked(time, self.equity(), dict(sorted(self.prices.items()))))]
+    def _prices(self) -> dict[str, Decimal]:
+        pairs = (f"{asset}/{self.plan.quote}" for asset in sorted(self.state.ledger.assets()))
+        return {pair: self.quotes[pair].bid for pair in pairs if pair in self.quotes}
+
+    def mark(self, time: Time) -> Record:
+        """Write down what all is worth at the last prices."""
+        return self._write(Marked(time, self.equity(), self._prices()))
 
     def _write(self, record: Record) -> Record:
         apply(self.state, record)
         return record
 
     def _moment(self, update: MarketUpdate) -> Iterator[Record]:
-        """A bar has closed: mark at day boundaries, then answer each wish, the surest first."""
-        self.prices.update({symbol: quote.bid for symbol, quote in update.quotes.items()})
+        """A bar has closed: mark after trades and at day boundaries, then answer each wish, the
+        surest first."""
+        self.quotes = update.quotes
         last = self.state.marked
-        if last is None or update.time // DAY > last.time // DAY:
-            yield from self.mark(update.time)
+        if last is None or self.state.traded_since_mark or update.time // DAY > last.time // DAY:
+            yield self.mark(update.time)
         wishes = [
             (-confidence, symbol)
             for symbol, confidence in update.signals.items()
@@ -111,7 +113,7 @@ class Engine:
             yield self._write(Decided(*head, rungs=(*rungs, rung), reason=size.reason, needed=size.needed))
             return
         rung = Rung("size", True, f"{plain(size.quantity)} for {plain(size.debit)}", f"bound by {size.bound}")
-        client_id = self._name(number)
+        client_id = self._name()
         yield self._write(
             Decided(
                 *head,
@@ -147,7 +149,6 @@ class Engine:
 
     def _price(self, quote: Quote) -> Iterator[Record]:
         """A price: the stop is due when it has come down to it."""
-        self.prices[quote.symbol] = quote.bid
         holding = self.state.holdings.get(quote.symbol)
         if holding is None or holding.stuck or not stop_due(holding, quote):
             return
@@ -166,28 +167,25 @@ class Engine:
         if after is before:
             return
         order, symbol = after.order, after.order.symbol
-        if isinstance(report, Fill):
-            self.prices[symbol] = report.price
         holding = self.state.holdings.get(symbol)
         if after.status in ENDED and holding is not None and not holding.stuck:
             if order.purpose is Purpose.ENTRY:
                 yield from self._leave(symbol, Purpose.TARGET, report.time)
             elif after.status is Status.CANCELED and holding.leaving is Purpose.STOP:
                 yield from self._leave(symbol, Purpose.STOP, report.time)
-        if isinstance(report, Fill):
-            yield from self.mark(report.time)
 
     def _leave(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
         """Order the sale of a holding."""
         market = self.plan.markets(symbol, time)
         assert isinstance(market, Market), f"{symbol} was bought under rules that are gone: {market}"
-        client_id = self._name(self.state.decisions, self.state.totals.orders)
+        client_id = self._name()
         order = exit_order(client_id, self.state.holdings[symbol], market, purpose, time)
         yield self._write(Submit(order))
 
-    def _name(self, *numbers: int) -> str:
-        """A client id that no other order of this run has: at most 18 ASCII characters."""
-        return "-".join((self.plan.run_id, *(f"{number:x}" for number in numbers)))
+    def _name(self) -> str:
+        """The client id of the next order: no other of this run has it, and it has at most 18
+        characters (an exchange's limit)."""
+        return f"{self.plan.run_id}-{self.state.totals.orders + 1:x}"
 
 
 def _entry_price(plan: Plan, market: Market, quote: Quote) -> Decimal:

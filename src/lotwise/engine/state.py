@@ -24,7 +24,7 @@ from lotwise.domain.orders import (
     TimedOut,
     after,
 )
-from lotwise.domain.values import EXACT, Side, Time, ratio_up, round_up
+from lotwise.domain.values import EPOCH, EXACT, Side, Time, ratio_up, round_up
 from lotwise.engine.records import Cancel, Decided, Deposited, Marked, Opened, Record, Submit
 from lotwise.ledger.positions import COST_UNIT, Position, after_fill
 from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement
@@ -68,7 +68,7 @@ class State:
     """All that a run is: money, orders, holdings, and its running totals."""
 
     run_id: str = ""
-    time: Time = Time(0)
+    time: Time = EPOCH
     ledger: Ledger = field(default_factory=Ledger)
     orders: dict[str, OrderState] = field(default_factory=dict)
     ended: dict[str, OrderState] = field(default_factory=dict)
@@ -76,6 +76,7 @@ class State:
     holdings: dict[str, Holding] = field(default_factory=dict)
     decisions: int = 0
     marked: Marked | None = None
+    traded_since_mark: bool = False
     totals: Totals = field(default_factory=Totals)
 
     def orders_on(self, symbol: str) -> list[OrderState]:
@@ -127,6 +128,7 @@ def _mark(state: State, mark: Marked) -> None:
         fall = ratio_up(EXACT.subtract(totals.peak_equity, mark.equity), totals.peak_equity)
         totals.max_drawdown_fraction = max(totals.max_drawdown_fraction, fall)
     state.marked = mark
+    state.traded_since_mark = False
     state.time = mark.time
 
 
@@ -161,6 +163,7 @@ def _book(state: State, fill: Fill, reported: OrderState) -> None:
     """A fill's part in holdings and totals."""
     totals, symbol = state.totals, fill.symbol
     totals.fills += 1
+    state.traded_since_mark = True
     fee = fill.fee.number
     if fill.fee.asset != fill.cost.asset:
         fee = round_up(EXACT.multiply(fee, fill.price), COST_UNIT)

@@ -3,43 +3,45 @@
 Kraken has four names for a pair: the REST key (XXBTZUSD), the altname (XBTUSD), the wsname (XBT/USD)
 and, in WebSocket v2, ours (BTC/USD). Its old assets have a code with X or Z before the name, its new
 ones have none. Source: 1,262 spot pairs in public tables of 2021-04 to 2026-09; all of them translate
-both ways.
+both ways but ETH2.S/ETH, which pairs a coin with its own staked form.
 """
 
 from dataclasses import dataclass
 
 from lotwise.domain.market import split_symbol
-from lotwise.domain.values import BadField, require
+from lotwise.domain.values import require
 
 _ALTNAMES = {"BTC": "XBT", "DOGE": "XDG"}
-_ASSETS = {alt: asset for asset, alt in _ALTNAMES.items()}
 
 _CODES = {
     "BTC": "XXBT", "DOGE": "XXDG", "ETC": "XETC", "ETH": "XETH", "LTC": "XLTC", "MLN": "XMLN",
     "REP": "XREP", "XLM": "XXLM", "XMR": "XXMR", "XRP": "XXRP", "ZEC": "XZEC",
     "AUD": "ZAUD", "CAD": "ZCAD", "EUR": "ZEUR", "GBP": "ZGBP", "JPY": "ZJPY", "USD": "ZUSD",
 }  # fmt: skip
-_ASSETS |= {code: asset for asset, code in _CODES.items()}
+_ASSETS = {word: asset for words in (_ALTNAMES, _CODES) for asset, word in words.items()}
 
 SUFFIXES = frozenset("FSMBPT")
 """What may stand behind a balance's code and a dot: .F flexible, .S staked, and so on."""
 
 # Pairs of old assets whose key is made of their codes; XDGUSD and XBTAUD, say, are not among them.
+_BASES_BY_CODED_QUOTE = {
+    "BTC": "DOGE ETC ETH LTC MLN REP XLM XMR XRP ZEC",
+    "ETH": "ETC MLN REP",
+    "USD": "BTC ETC ETH EUR GBP LTC MLN REP USDT XLM XMR XRP ZEC",
+    "EUR": "BTC ETC ETH LTC MLN REP XLM XMR XRP ZEC",
+    "GBP": "BTC ETH XLM",
+    "JPY": "BTC ETH LTC USD XRP",
+    "CAD": "BTC ETH USD XRP",
+    "AUD": "XLM",
+    "USDQ": "BTC",
+    "USDR": "BTC",
+}
 _KEYED_BY_CODES = frozenset(
-    """
-    BTC/CAD BTC/EUR BTC/GBP BTC/JPY BTC/USD BTC/USDQ BTC/USDR DOGE/BTC ETC/BTC ETC/ETH ETC/EUR ETC/USD
-    ETH/BTC ETH/CAD ETH/EUR ETH/GBP ETH/JPY ETH/USD EUR/USD GBP/USD LTC/BTC LTC/EUR LTC/JPY LTC/USD
-    MLN/BTC MLN/ETH MLN/EUR MLN/USD REP/BTC REP/ETH REP/EUR REP/USD USD/CAD USD/JPY USDT/USD XLM/AUD
-    XLM/BTC XLM/EUR XLM/GBP XLM/USD XMR/BTC XMR/EUR XMR/USD XRP/BTC XRP/CAD XRP/EUR XRP/JPY XRP/USD
-    ZEC/BTC ZEC/EUR ZEC/USD
-    """.split()
+    f"{base}/{quote}" for quote, bases in _BASES_BY_CODED_QUOTE.items() for base in bases.split()
 )
 
-_QUOTES = sorted(
-    "USD EUR GBP AUD CAD CHF JPY AED XBT ETH SOL DOT POL DAI USDT USDC USDD USDQ USDR PYUSD".split(),
-    key=len,
-    reverse=True,
-)
+_QUOTE_NAMES = "USD EUR GBP AUD CAD CHF JPY AED XBT ETH SOL DOT POL DAI USDT USDC USDD USDQ USDR PYUSD"
+_QUOTES = sorted(_QUOTE_NAMES.split(), key=len, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)

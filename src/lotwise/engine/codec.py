@@ -1,0 +1,64 @@
+"""Records and state as JSON text and back, exactly: decimals as strings, keys in a fixed order."""
+
+import hashlib
+import json
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from lotwise.engine.records import Record
+from lotwise.engine.state import State, apply
+
+CHECKPOINT = "Checkpoint"
+"""The kind of a row that holds the whole state and its hash, so that a start needs only the tail."""
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {cls.__name__: TypeAdapter(cls) for cls in get_args(Record)}
+_STATE = TypeAdapter(State)
+
+
+def encode(record: Record) -> tuple[str, str]:
+    """(kind, body) of a record."""
+    kind = type(record).__name__
+    return kind, _text(_ADAPTERS[kind].dump_python(record, mode="json"))
+
+
+def decode(kind: str, body: str) -> Record:
+    """The record of a row; KeyError for an unknown kind, ValueError for a body that is none."""
+    record: Record = _ADAPTERS[kind].validate_json(body)
+    return record
+
+
+def encode_state(state: State) -> str:
+    """The state as text."""
+    return _text(_STATE.dump_python(state, mode="json"))
+
+
+def state_hash(state: State) -> str:
+    """The name of a state: equal states, and only these, have equal hashes."""
+    return hashlib.sha256(encode_state(state).encode()).hexdigest()
+
+
+def checkpoint(state: State) -> tuple[str, str]:
+    """(kind, body) of a checkpoint of this state."""
+    return CHECKPOINT, _text({"hash": state_hash(state), "state": json.loads(encode_state(state))})
+
+
+def restore(body: str) -> State:
+    """The state of a checkpoint; ValueError when it is not what its hash says."""
+    plain = json.loads(body)
+    state = _STATE.validate_python(plain["state"])
+    if state_hash(state) != plain["hash"]:
+        raise ValueError("a checkpoint does not hold the state that its hash names")
+    return state
+
+
+def fold(state: State, kind: str, body: str) -> None:
+    """Fold one row into a state; a checkpoint must name the state it meets (ValueError)."""
+    if kind != CHECKPOINT:
+        apply(state, decode(kind, body))
+    elif json.loads(body)["hash"] != state_hash(state):
+        raise ValueError("the rows up to a checkpoint do not give the state that its hash names")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

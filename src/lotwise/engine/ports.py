@@ -1,0 +1,34 @@
+"""What the engine's shell needs from the world: one feed in, one venue out."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from lotwise.domain.orders import Report
+from lotwise.domain.values import Time
+from lotwise.engine.records import Command, Event, MarketUpdate
+
+Stops = Callable[[], Mapping[str, Decimal]]
+"""The prices that the engine waits for at this instant, by pair."""
+
+
+class Feed(Protocol):
+    """Moments of the market, in order."""
+
+    def moments(self, after: Time) -> AsyncIterator[MarketUpdate]:
+        """The moments later than a time."""
+        ...
+
+
+class Venue(Protocol):
+    """Keeps promises: shows what happened in a moment, and carries out commands."""
+
+    def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+        """All that the engine must see of one moment, in order, the update itself last. What the
+        engine answered to one event has been carried out before the next is drawn."""
+        ...
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Report]:
+        """Do it and report. A venue whose orders outlive this process calls `durable` before the
+        first byte leaves: then the intent is on disk."""
+        ...

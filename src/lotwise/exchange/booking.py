@@ -1,0 +1,122 @@
+"""What an open order sets aside, and what its trades cost.
+
+Laws: every rounding is against the order's owner (cost of a buy and fees up, proceeds of a sale down);
+it applies to the order's sums, so that an order filled in parts never costs more than filled at once;
+an order's hold always covers what its trades take.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from typing import NamedTuple
+
+from lotwise.domain.market import FeeAsset, Liquidity, Market
+from lotwise.domain.orders import Fill, Order, OrderType, TimeInForce
+from lotwise.domain.values import EXACT, Amount, Side, Time, round_down, round_up
+
+
+class Trade(NamedTuple):
+    """A matcher's verdict: so much of an order (in base) trades at this price, in this role."""
+
+    price: Decimal
+    quantity: Decimal
+    liquidity: Liquidity
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that the exchange holds, and its fills so far.
+
+    `order.reserve` is what the exchange itself set aside for it, whatever its sender reckoned.
+    `terms` are the rules and fees listed when it was accepted: it keeps them to its end, so that a
+    later change of fees cannot make it cost more than it holds. `accepted` is that time.
+    """
+
+    order: Order
+    terms: Market
+    venue_id: str
+    accepted: Time
+    fills: tuple[Fill, ...] = ()
+
+    @property
+    def rest(self) -> Decimal:
+        """The quantity not yet filled."""
+        return EXACT.subtract(self.order.quantity, _sum(fill.quantity for fill in self.fills))
+
+    @property
+    def held(self) -> Amount:
+        """What is still set aside: the reserve less what the fills took of it."""
+        asset = self.order.reserve.asset
+        given = (fill.cost.number if self.order.side is Side.BUY else fill.quantity for fill in self.fills)
+        fees = (fill.fee.number for fill in self.fills if fill.fee.asset == asset)
+        return self.order.reserve - Amount(EXACT.add(_sum(given), _sum(fees)), asset)
+
+    def book(self, trade: Trade, trade_id: str, now: Time) -> Fill:
+        """The fill that this trade makes after those before it: the growth of the rounded sums."""
+        assert 0 < trade.quantity <= self.rest, f"{trade} exceeds the rest of {self.rest}"
+        order, terms = self.order, self.terms
+        before = [Trade(fill.price, fill.quantity, fill.liquidity) for fill in self.fills]
+        cost, fee = charge(order.side, terms, [*before, trade])
+        cost = EXACT.subtract(cost, _sum(fill.cost.number for fill in self.fills))
+        fee = EXACT.subtract(fee, _sum(fill.fee.number for fill in self.fills))
+        got, got_in = (trade.quantity, FeeAsset.BASE) if order.side is Side.BUY else (cost, FeeAsset.QUOTE)
+        if terms.fee_asset is got_in:
+            # Such a fee is not held but taken from what the trade brings, and that may be less than
+            # the fee's last unit; the next fill of the order makes up for it.
+            fee = min(fee, got)
+        return Fill(
+            trade_id,
+            order.client_id,
+            order.symbol,
+            order.side,
+            trade.price,
+            trade.quantity,
+            Amount(cost, terms.quote),
+            Amount(fee, terms.base if terms.fee_asset is FeeAsset.BASE else terms.quote),
+            trade.liquidity,
+            now,
+        )
+
+
+def charge(side: Side, terms: Market, trades: Sequence[Trade]) -> tuple[Decimal, Decimal]:
+    """(cost in quote, fee in the market's fee asset) of all trades of one order together."""
+    notional = _sum(EXACT.multiply(trade.price, trade.quantity) for trade in trades)
+    cost = (round_up if side is Side.BUY else round_down)(notional, terms.quote_unit)
+    if terms.fee_asset is FeeAsset.BASE:
+        due = _sum(EXACT.multiply(t.quantity, terms.fee_rate(t.liquidity)) for t in trades)
+        return cost, round_up(due, terms.lot_step)
+    values = (
+        EXACT.multiply(EXACT.multiply(t.price, t.quantity), terms.fee_rate(t.liquidity)) for t in trades
+    )
+    return cost, round_up(_sum(values), terms.quote_unit)
+
+
+def hold(order: Order, terms: Market, trades: Sequence[Trade] = ()) -> Amount:
+    """What the order may take at most: a buy its cost in quote, a sell its quantity in base, each with
+    the fee when that is taken in the same asset; a limit order at its limit and the worst rate that may
+    apply, a market order (which never rests) by the trades it makes at once."""
+    if order.price is not None:
+        trades = [Trade(order.price, order.quantity, _worst_liquidity(order, terms))]
+    cost, fee = charge(order.side, terms, trades)
+    fee_in_base = terms.fee_asset is FeeAsset.BASE
+    if order.side is Side.BUY:
+        return Amount(cost if fee_in_base else EXACT.add(cost, fee), terms.quote)
+    return Amount(EXACT.add(order.quantity, fee) if fee_in_base else order.quantity, terms.base)
+
+
+def is_immediate(order: Order) -> bool:
+    """Whether the order never waits in the book."""
+    return order.type is OrderType.MARKET or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+
+
+def _worst_liquidity(order: Order, terms: Market) -> Liquidity:
+    if order.post_only:
+        return Liquidity.MAKER
+    if is_immediate(order):
+        return Liquidity.TAKER
+    return max(Liquidity, key=terms.fee_ppm)
+
+
+def _sum(numbers: Iterable[Decimal]) -> Decimal:
+    return reduce(EXACT.add, numbers, Decimal(0))

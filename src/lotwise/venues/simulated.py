@@ -1,0 +1,84 @@
+"""The simulated venue: the engine's orders on the simulated exchange, moved by candles.
+
+Its orders live and die with this process, and its memory is the journal, so a moment of it is
+durable as a whole or not at all.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from decimal import Decimal
+
+from lotwise.domain.market import Candle, Market, Quote
+from lotwise.domain.orders import OrderState, Report, Sent
+from lotwise.domain.values import EXACT, Amount, Time
+from lotwise.engine.ports import Stops
+from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Submit
+from lotwise.exchange.candle_matcher import stop_touch
+from lotwise.exchange.exchange import Exchange
+from lotwise.markets import UnknownMarket
+
+ACCOUNT = "lotwise"
+
+Rules = Callable[[str, Time], Market | UnknownMarket]
+
+
+class SimulatedVenue:
+    """One account on a simulated exchange whose rules are those of the given time."""
+
+    def __init__(self, exchange: Exchange, rules: Rules) -> None:
+        self.exchange = exchange
+        self._rules = rules
+
+    def resume(self, state: State, last: Mapping[str, Candle]) -> None:
+        """Take up the account where a journal left it; `last` are the candles closed by then."""
+        for symbol, candle in last.items():
+            if self._list(symbol, state.time):
+                self.exchange.settle(candle, state.time)
+        owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
+        self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
+
+    async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+        """A candle as its worst path: the stop of what is held comes first, then resting orders,
+        then the stop of what was just bought (its price was passed on the way down), then the close."""
+        for symbol, candle in update.candles.items():
+            market = self._list(symbol, update.time)
+            if market is None:
+                continue
+            touch = self._touch(candle, market, stops, update.time)
+            if touch:
+                yield touch
+            for account, report in self.exchange.settle(candle, update.time):
+                if account == ACCOUNT:
+                    yield report
+            touch = self._touch(candle, market, stops, update.time)
+            if touch:
+                yield touch
+                self.exchange.quote(closing_quote(candle, market, self._spread, update.time))
+        yield replace(update, quotes=self.exchange.quotes())
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Report]:
+        """At once, in this process."""
+        match command:
+            case Submit(order):
+                self._list(order.symbol, order.time)
+                sent = Sent(order.client_id, order.time)
+                return [sent, *self.exchange.accept(ACCOUNT, order, order.time)]
+            case Cancel(client_id, _, time):
+                return self.exchange.cancel(ACCOUNT, client_id, time)
+
+    def _touch(self, candle: Candle, market: Market, stops: Stops, time: Time) -> Quote | None:
+        stop = stops().get(candle.symbol)
+        if stop is None:
+            return None
+        price = stop_touch(candle, stop, market.tick_size)
+        if price is None:
+            return None
+        quote = Quote(candle.symbol, time, price, EXACT.add(price, market.tick_size))
+        self.exchange.quote(quote)
+        return quote
+
+    def _list(self, symbol: str, time: Time) -> Market | None:
+        market = self._rules(symbol, time)
+        if not isinstance(market, Market):
+            return None
+        self.exchange.list_market(market)
+        return market
