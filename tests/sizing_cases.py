@@ -119,9 +119,8 @@ def draw_balances(random: Random, oracle: Oracle) -> list[Fraction]:
     for _ in range(6):
         some = oracle.attempt((least.k if least else 0) + random.randint(1, 40))
         spots += [some.debit, some.debit - q.unit, some.notional / q.fraction]
-    chosen = [
-        q.reserve + spot for spot in random.sample(sorted({spot for spot in spots if ends(spot)}), BALANCES)
-    ]
+    apart = sorted({q.reserve + spot for spot in spots if ends(spot)})
+    chosen = random.sample(apart, min(BALANCES, len(apart)))
     if random.random() < 0.15:
         chosen[0] = random.choice([q.reserve, Fraction(0)])
     dust = q.unit * Fraction(random.randint(1, 9), 10)
@@ -129,16 +128,17 @@ def draw_balances(random: Random, oracle: Oracle) -> list[Fraction]:
 
 
 def draw_cases(random: Random) -> Iterator[Case]:
-    """One market, price and policy with a few balances."""
-    tick = Decimal(random.choice(["0.01", "0.05", "1", "0.1", "0.25", "0.00000001", "3"]))
-    lot = Decimal(random.choice(["1", "0.1", "0.01", "0.5", "0.00001", "0.00000001", "25"]))
-    price = tick * random.randint(1, random.choice([40, 2000]))
-    market = draw_market(random, tick, lot, price * lot)
-    policy = draw_policy(random, price * lot, market.quote_precision)
-    opportunity = Opportunity("COIN/USDT", price, random.choice(list(Liquidity)))
-    oracle = Oracle(question_of(opportunity, market, policy))
-    for free in draw_balances(random, oracle):
-        yield Case(opportunity, market, policy, free, oracle)
+    """Endless; each market, price and policy is asked with a few balances."""
+    while True:
+        tick = Decimal(random.choice(["0.01", "0.05", "1", "0.1", "0.25", "0.00000001", "3"]))
+        lot = Decimal(random.choice(["1", "0.1", "0.01", "0.5", "0.00001", "0.00000001", "25"]))
+        price = tick * random.randint(1, random.choice([40, 2000]))
+        market = draw_market(random, tick, lot, price * lot)
+        policy = draw_policy(random, price * lot, market.quote_precision)
+        opportunity = Opportunity("COIN/USDT", price, random.choice(list(Liquidity)))
+        oracle = Oracle(question_of(opportunity, market, policy))
+        for free in draw_balances(random, oracle):
+            yield Case(opportunity, market, policy, free, oracle)
 
 
 SHIB = ("0.00000001", "0.00001", "160000", "0.00001319")
@@ -192,7 +192,8 @@ def draw_extreme_case(random: Random) -> Case:
         return Decimal(f"{digits[0]}.{digits[1:]}e{power}")
 
     tick = any_number(-30, 10)
-    price = tick * random.randint(1, 10 ** random.randint(1, 29 - tick.adjusted() - 1))
+    most = 10 ** random.randint(1, 28 - tick.adjusted())
+    price = WIDE.multiply(tick, Decimal(random.randint(1, most)))
     market = Market(
         "COIN/USDT",
         tick_size=tick,

@@ -417,7 +417,7 @@ def test_an_unfilled_order_expires_at_the_close_and_not_before() -> None:
     ("spread", "close", "ask"),
     [
         ("0", "150", "150.01"),
-        ("0", "150.019", "150.01"),
+        ("0", "150.019", "150.02"),
         ("0.001", "150", "150.15"),
         ("0.00001", "150", "150.01"),
     ],
@@ -426,7 +426,15 @@ def test_the_close_becomes_the_quote(spread: str, close: str, ask: str) -> None:
     exchange = Exchange({"SOL/USDT": SOL}, spread=D(spread))
     exchange.settle(candle("140", "160", close), NEXT_HOUR)
     bid = D(close).quantize(D("0.01"), rounding="ROUND_DOWN")
-    assert exchange.best("SOL/USDT") == Quote("SOL/USDT", NEXT_HOUR, bid, D(ask))
+    assert exchange.quotes()["SOL/USDT"] == Quote("SOL/USDT", NEXT_HOUR, bid, D(ask))
+
+
+def test_a_close_alone_moves_the_quote_and_matches_nothing() -> None:
+    exchange = quoted()
+    exchange.accept(ME, sol("1", "140"), NOW)
+    exchange.close(candle("100", "130"), NEXT_HOUR)
+    assert exchange.quotes() == {"SOL/USDT": Quote("SOL/USDT", NEXT_HOUR, D(130), D("130.01"))}
+    assert len(exchange.open_orders(ME)) == 1
 
 
 def test_a_close_below_one_tick_is_refused_before_anything_happens() -> None:
@@ -589,7 +597,7 @@ def test_changed_rules_bind_the_next_order_and_leave_a_waiting_one_its_own() -> 
     ((_, fill),) = exchange.settle(candle("139.99", "150"), NEXT_HOUR)
     assert isinstance(fill, Fill)
     assert fill.fee == amount("0.0112 USDT")
-    assert exchange.best("SOL/USDT") == Quote("SOL/USDT", NEXT_HOUR, D(150), D(153))
+    assert exchange.quotes()["SOL/USDT"] == Quote("SOL/USDT", NEXT_HOUR, D(150), D(153))
 
 
 def test_a_waiting_order_goes_on_where_it_was_partly_filled() -> None:
@@ -680,6 +688,8 @@ def test_what_the_sizing_calls_sized_is_accepted_and_can_be_sold_at_the_stop(
     exchange = Exchange({"SOL/USDT": market})
     exchange.deposit(ME, balance)
     post_only = liquidity is Liquidity.MAKER
+    if not post_only:
+        exchange.quote(Quote("SOL/USDT", NOW, price, price))
     assert refusal(exchange, sol(str(sized.quantity), str(price), post_only=post_only)) is None
     exchange.settle(candle("0.01", "400"), NEXT_HOUR)
     received = exchange.ledger(ME).free("SOL").number

@@ -50,6 +50,11 @@ def test_a_market_joins_the_rules_of_one_day_with_the_fees_of_another() -> None:
     )
 
 
+@pytest.mark.parametrize(("day", "taker"), [(date(2026, 7, 8), "0.004"), (date(2026, 7, 9), "0.008")])
+def test_fees_hold_from_their_first_day_on(day: date, taker: str) -> None:
+    assert known(MARKETS.market("ADA/USD", JULY_2025, day)).taker_fee == D(taker)
+
+
 @pytest.mark.parametrize(("volume", "taker"), [("0", "0.008"), ("2500.99", "0.008"), ("2501", "0.006")])
 def test_fees_fall_with_the_volume_of_thirty_days(volume: str, taker: str) -> None:
     assert known(MARKETS.market("ADA/USD", TODAY, TODAY, D(volume))).taker_fee == D(taker)
@@ -148,7 +153,7 @@ def test_pairs_of_a_quote_come_in_the_order_handed_in_and_of_that_quote_only() -
     assert MARKETS.symbols("USDT")[:5] == ("SOL/USDT", "ADA/USDT", "DOGE/USDT", "SHIB/USDT", "MANA/USDT")
     assert MARKETS.symbols("USD")[-1] == "AI16Z/USD"
     assert len(MARKETS.symbols("EUR")) == 18
-    assert MARKETS.symbols("GBP") == ()
+    assert MARKETS.symbols("GBP") == MARKETS.symbols("SD") == ()
 
 
 def test_every_listing_makes_a_valid_market() -> None:

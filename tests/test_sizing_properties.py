@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sizing_cases import (
-    BALANCES,
     LISTED,
     PPM,
     Case,
@@ -109,7 +109,7 @@ def monotone(case: Case, answer: Sized | Refused) -> bool:
     if isinstance(answer, Refused):
         return True
     q = case.oracle.question
-    extra = (q.unit / 10, q.unit, q.price * q.lot, 7 * q.price * q.lot)[case.size % 4]
+    extra = (q.unit / 10, q.unit, q.price * q.lot, 7 * q.price * q.lot)[case.free.numerator % 4]
     more = case.ask(case.free + extra)
     return isinstance(more, Sized) and more.quantity >= answer.quantity
 
@@ -177,10 +177,8 @@ def tally(say: list[str]) -> Tally:
     )
     @given(seed=st.integers(0, 2**64 - 1))
     def campaign(seed: int) -> None:
-        random = Random(seed)
-        for _ in range(BATCH // BALANCES):
-            for case in draw_cases(random):
-                seen.judge(case)
+        for case in islice(draw_cases(Random(seed)), BATCH):
+            seen.judge(case)
 
     campaign()
     say.append(f"sizing: {seen.cases} cases, {seen.share_on_a_bound():.1%} sized exactly on a bound")
@@ -272,8 +270,12 @@ def test_plain_and_compiled_agree_overflow_included(
 ) -> None:
     random = Random(name)
     outcomes: Counter[int] = Counter()
-    for _ in range(1500):
-        purse, terms = in_integers(draw_listed_case(random, name))
+    for number in range(3000):
+        if number % 20 == 0:
+            purse, terms = in_integers(draw_listed_case(random, name))
+            money = terms.unit * 10**8
+        else:
+            purse = purse._replace(free=int(money * 10 ** random.uniform(-8, 7)))
         plain = choose_lots(purse, terms, CEILING_64)
         outcomes[plain[0]] += 1
         if plain[0] != OVERFLOW:
@@ -282,4 +284,5 @@ def test_plain_and_compiled_agree_overflow_included(
             assert compiled(purse, terms, CEILING_64) == plain, (purse, terms)
         else:
             assert plain[0] == OVERFLOW, "what no 64-bit integer holds cannot be answered in 64 bits"
-    assert outcomes[OVERFLOW] > 15 and outcomes.total() - outcomes[OVERFLOW] > 300, outcomes
+    assert outcomes.total() - outcomes[OVERFLOW] > 1000 and len(outcomes) > 10, outcomes
+    assert outcomes[OVERFLOW] > 100 or name == "SOL", "only SOL's steps are coarse enough for 10^7 USDT"

@@ -6,11 +6,8 @@ above the environment, the environment above the file, the file above the preset
 """
 
 import json
-import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -30,29 +27,17 @@ from pydantic import (
     field_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lotwise.app.presets import DEFAULT_PRESET, PRESETS
-from lotwise.app.terminal import Problem
+from lotwise.app.presets import DEFAULT_PRESET, PRESETS, BadSettings, Fault, KeyPath, Layer, read_layers
 from lotwise.domain.market import FeeAsset, Liquidity, ppm, split_symbol
 from lotwise.domain.sizing import Policy, fixed
-from lotwise.domain.values import EXACT, Amount, BadField, Time, exact, plain
+from lotwise.domain.values import EXACT, BadField, exact, plain
 
-DEFAULT_FILES = ("config.json", "lotwise.toml")
 DEFAULT_BASES = ("SOL", "ADA", "DOGE", "SHIB", "MANA")
-ENV_PREFIX, ENV_DELIMITER = "LOTWISE__", "__"
-MAX_FILE_CHARACTERS = 1_000_000
 STAKE = "stake currency"
 FRACTION = "fraction"
-
-
-def _percent(number: Decimal) -> str:
-    return plain(EXACT.scaleb(number, -2))
 
 
 def _whole(value: Decimal | int | str) -> int:
@@ -64,18 +49,18 @@ def _whole(value: Decimal | int | str) -> int:
 
 def _at_most_one(number: Decimal) -> Decimal:
     if number > 1:
-        raise ValueError(f"{plain(number)} is above 1; for {plain(number)} % write {_percent(number)}")
+        percent = plain(number)
+        raise ValueError(f"{percent} is above 1; for {percent} % write {plain(EXACT.scaleb(number, -2))}")
     return number
 
 
 def _below_entry(number: Decimal) -> Decimal:
     """A stop as freqtrade writes it: a negative fraction of the entry price."""
-    fraction = _percent(abs(number)) if abs(number) >= 1 else plain(abs(number))
     if not -1 < number < 0:
+        size = abs(number) if abs(number) < 1 else EXACT.scaleb(abs(number), -2)
+        remedy = plain(-size) if 0 < size < 1 else "-0.03"
         raise ValueError(
-            f"{plain(number)} is not between -1 and 0: a stop lies below the entry; write -{fraction}"
-            if number and abs(number) < 100
-            else f"{plain(number)} is not between -1 and 0; write -0.03 for 3 % below the entry"
+            f"{plain(number)} is not between -1 and 0: a stop lies below the entry; write {remedy}"
         )
     ppm(number, "stoploss")
     return number
@@ -103,11 +88,13 @@ def _day(words: tuple[str, ...], value: Any) -> date | str:
     raise ValueError(f"{value} is no day; write it as 2025-07-29, or {' or '.join(words)}")
 
 
-Number = Annotated[Decimal, BeforeValidator(exact), PlainSerializer(plain, str, when_used="json")]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0), AfterValidator(_at_most_one)]
-PositiveShare = Annotated[Number, Field(gt=0), AfterValidator(_at_most_one)]
+EXACTLY, AS_TEXT = BeforeValidator(exact), PlainSerializer(plain, str, when_used="json")
+Positive = Annotated[Decimal, Field(gt=0), EXACTLY, AS_TEXT]
+NotNegative = Annotated[Decimal, Field(ge=0), EXACTLY, AS_TEXT]
+AtLeastOne = Annotated[Decimal, Field(ge=1), EXACTLY, AS_TEXT]
+Share = Annotated[NotNegative, AfterValidator(_at_most_one)]
+PositiveShare = Annotated[Positive, AfterValidator(_at_most_one)]
+Stop = Annotated[Decimal, EXACTLY, AS_TEXT, AfterValidator(_below_entry)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
 
@@ -140,11 +127,10 @@ class Sizing(_Section):
         default_factory=TierFloors, description="Policy floors: cheaper entries are not worth placing."
     )
     reserve: NotNegative = _key("0", STAKE, "The part of the balance that is never spent.")
-    exit_headroom: Number = _key(
+    exit_headroom: AtLeastOne = _key(
         "1.0",
         "factor",
         "How far above the exchange's minimums an exit at the stop must be; 1.1 is 10 %.",
-        ge=1,
     )
     raise_to_minimum: bool = _key(
         True, "true or false", "Raise a share below the minimum to the minimum, never above the cap."
@@ -157,14 +143,14 @@ class Sizing(_Section):
         size = info.data.get("position_size_usd", cap)
         if not info.data.get("use_dynamic_position_sizing", True) and size > cap:
             raise ValueError(
-                f"{plain(cap)} is below the fixed size; lower position_size_usd from {plain(size)}, or raise this"
+                f"{plain(cap)} is below position_size_usd, {plain(size)}: lower that, or raise this"
             )
         return cap
 
 
 class Entry(_Section):
     style: Liquidity = _key("maker", "maker or taker", "Wait in the book (maker) or buy at once (taker).")
-    lifetime_bars: Whole = _key("3", "bars", "How long a maker entry waits.", ge=1, le=100_000)
+    lifetime_bars: Whole = _key(3, "bars", "How long a maker entry waits.", ge=1, le=100_000)
     min_confidence: Share = _key("0", FRACTION, "A wish of the strategy below this is no wish.")
     min_edge: Share = _key("0", FRACTION, "What must be left of the target after both fees and the spread.")
 
@@ -188,7 +174,7 @@ class Paper(_Section):
     spread: Share = _key(
         "0.0005", FRACTION, "The distance of ask and bid assumed where only candles are known."
     )
-    bars: Whole = _key("2000", "bars", "How long the built-in market lasts.", ge=1, le=1_000_000)
+    bars: Whole = _key(2000, "bars", "How long the built-in market lasts.", ge=1, le=1_000_000)
 
 
 class Settings(BaseSettings):
@@ -215,61 +201,44 @@ class Settings(BaseSettings):
     timeframe: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = _key(
         "1h", "1m 5m 15m 1h 4h or 1d", "The length of one bar."
     )
-    max_open_trades: Whole = _key("1", "trades", "How many positions may be open at once.", ge=1, le=1000)
-    stoploss: Annotated[Number, AfterValidator(_below_entry)] = _key(
+    max_open_trades: Whole = _key(1, "trades", "How many positions may be open at once.", ge=1, le=1000)
+    stoploss: Stop = _key(
         "-0.03", "negative fraction", "Sell when the price falls this far below the entry; -0.03 is 3 %."
     )
     target: PositiveShare = _key(
         "0.05", FRACTION, "Sell at this gain above the entry, before fees; 0.05 is 5 %."
     )
     strategy: Literal["dip"] = _key("dip", "dip", "What wishes to buy, and when.")
-    seed: Whole = _key("1", "whole number", "What the built-in market is drawn from.", ge=0, lt=2**63)
+    seed: Whole = _key(1, "whole number", "What the built-in market is drawn from.", ge=0, lt=2**63)
     sizing: Sizing = Field(default_factory=Sizing, description="How large an entry is.")
     entry: Entry = Field(default_factory=Entry, description="How a position is opened.")
     rules: Rules = Field(default_factory=Rules, description="Which minimums and fees hold.")
     paper: Paper = Field(default_factory=Paper, description="What a simulated exchange assumes.")
 
+    @field_validator("pairs")
+    @classmethod
+    def _paid_in_stake(cls, pairs: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        stake = info.data.get("stake_currency")
+        for pair in pairs:
+            base, quote = split_symbol(pair)
+            if stake is not None and quote != stake:
+                raise ValueError(
+                    f"{pair} is not paid in {stake}; write {base}/{stake}, or change stake_currency"
+                )
+        if len(set(pairs)) < len(pairs):
+            twice = next(pair for pair in pairs if pairs.count(pair) > 1)
+            raise ValueError(f"{twice} stands twice; name each pair once")
+        return pairs
+
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The layers are read beforehand: the sources that pydantic-settings offers know no lines.
         layers = init_settings().get("layers")
         if layers is None:
             return (init_settings,)
         return tuple(InitSettingsSource(settings_cls, layer.values) for layer in layers)
-
-    @property
-    def wallet(self) -> Amount:
-        """What a paper run starts with."""
-        return Amount(self.dry_run_wallet, self.stake_currency)
-
-    @property
-    def stop(self) -> Decimal:
-        """How far below the entry the stop lies, as a fraction above 0."""
-        return -self.stoploss
-
-    @property
-    def floors(self) -> dict[str, Decimal]:
-        """The tier floors by the tier's name, in the stake currency."""
-        return self.sizing.tier_min_costs.model_dump()
-
-    @property
-    def bar(self) -> Time:
-        """The length of one bar."""
-        # Here, not above: the columns need numpy, which a look at the configuration does not.
-        from lotwise.strategies.candles import TIMEFRAMES
-
-        return Time(TIMEFRAMES[self.timeframe])
-
-    @property
-    def entry_lifetime(self) -> Time:
-        """How long a maker entry waits."""
-        return Time(self.entry.lifetime_bars * self.bar)
 
     def policy(self, floor: Decimal) -> Policy:
         """What sizing may do on a pair with this tier floor."""
@@ -279,7 +248,7 @@ class Settings(BaseSettings):
             fraction=sizing.position_size_percentage,
             floor=floor,
             reserve=sizing.reserve,
-            stop=self.stop,
+            stop=-self.stoploss,
             exit_headroom=sizing.exit_headroom,
             raise_to_minimum=sizing.raise_to_minimum,
         )
@@ -291,73 +260,121 @@ class Settings(BaseSettings):
         return values
 
 
-KeyPath = tuple[str | int, ...]
-
-
-def _leaves(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+def _fields(model: type[BaseModel], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
     for name, info in model.model_fields.items():
+        yield (*above, name), info
         if isinstance(info.annotation, type(BaseModel)):
-            yield from _leaves(info.annotation, (*above, name))
+            yield from _fields(info.annotation, (*above, name))
+
+
+_FIELDS = dict(_fields(Settings))
+SECTIONS = {path: info for path, info in _FIELDS.items() if isinstance(info.annotation, type(BaseModel))}
+KEYS = {path: info for path, info in _FIELDS.items() if path not in SECTIONS}
+"""Every key below its sections, in the order of the documentation."""
+
+
+def load_settings(config: Path | None, preset: str | None, overrides: Mapping[str, Any]) -> Settings:
+    """The settings in force: `overrides` (options by dotted key, None where not given) over the
+    environment, the file and the preset. Raises BadSettings with all that is wrong."""
+    return load_with_origins(config, preset, overrides)[0]
+
+
+def load_with_origins(
+    config: Path | None, preset: str | None, overrides: Mapping[str, Any]
+) -> tuple[Settings, dict[KeyPath, str]]:
+    """The settings in force, and for each key the place that its value comes from."""
+    layers, faults = read_layers(config, preset, overrides, KEYS)
+    known = []
+    for layer in layers:
+        values, unknown = _sift(layer.values)
+        faults += [Fault(layer.place(path), ".".join(path), _unknown(path, layer)) for path in unknown]
+        known.append(layer._replace(values=values))
+    try:
+        settings = Settings.model_validate({"layers": known})
+    except ValidationError as error:
+        faults += _faults(error, known)
+    if faults:
+        raise BadSettings(*faults)
+    return settings, {path: _place(path, known) for path in KEYS}
+
+
+def _sift(values: dict[str, Any], above: KeyPath = ()) -> tuple[dict[str, Any], list[KeyPath]]:
+    """The values that have a key, and the paths of those that have none."""
+    known: dict[str, Any] = {}
+    unknown: list[KeyPath] = []
+    for name, value in values.items():
+        path = (*above, name)
+        if path in SECTIONS and isinstance(value, dict):
+            known[name], deeper = _sift(value, path)
+            unknown += deeper
+        elif path in SECTIONS or path in KEYS:
+            known[name] = value
         else:
-            yield (*above, name), info
+            unknown.append(path)
+    return known, unknown
 
 
-KEYS: Mapping[KeyPath, FieldInfo] = dict(_leaves(Settings))
-SECTIONS = frozenset(path[:depth] for path in KEYS for depth in range(1, len(path)))
+def _unknown(path: KeyPath, layer: Layer) -> str:
+    """The nearest key by its whole path, or by its own name in another section."""
+    written = tuple(".".join(path).lower().replace("__", ".").split("."))
+    if written in SECTIONS:
+        return f"a section; set its keys one by one, such as {layer.spell(_first_key(written))}"
+    keys = {".".join(key).lower(): key for key in (*KEYS, *SECTIONS)}
+    names = {key[-1].lower(): key for key in keys.values()}
+    if close := get_close_matches(".".join(written), keys, n=1, cutoff=0.8):
+        return f"unknown key; did you mean {layer.spell(keys[close[0]])}?"
+    if close := get_close_matches(written[-1], names, n=1):
+        return f"unknown key; did you mean {layer.spell(names[close[0]])}?"
+    return "unknown key; `lotwise config show` lists all"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a value was set: a file and its line, a variable, or the command line."""
-
-    origin: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return self.origin if self.line is None else f"{self.origin}:{self.line}"
+def _place(path: KeyPath, layers: list[Layer]) -> str:
+    return next((layer.place(path) for layer in layers if layer.holds(path)), "default")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: where it stands, which key it is of, and what would be right."""
-
-    place: Place
-    field: str
-    problem: str
-
-    def __str__(self) -> str:
-        return ": ".join(part for part in (str(self.place), self.field, self.problem) if part)
+def _faults(error: ValidationError, layers: list[Layer]) -> Iterator[Fault]:
+    for item in error.errors(include_url=False):
+        if item["type"] == "default_factory_not_called":
+            continue  # pairs wait for the stake currency, whose own fault is listed
+        inside = item["loc"]
+        path = tuple(str(part) for part in inside if not isinstance(part, int))
+        index = "".join(f"[{part}]" for part in inside if isinstance(part, int))
+        yield Fault(_place(path, layers), ".".join(path) + index, _problem(item, path))
 
 
-class BadSettings(Problem):
-    """All that is wrong with the configuration, at once."""
+def _problem(item: ErrorDetails, path: KeyPath) -> str:
+    """What is wrong with a value, then what would be right."""
+    if path not in KEYS:
+        return f"{_shown(item['input'])} must be a section of keys, such as {'.'.join(_first_key(path))}"
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, BadField):
+        problem = cause.problem
+    elif isinstance(cause, ValueError):
+        problem = str(cause)
+    else:
+        problem = f"{_shown(item['input'])} {re.sub('^[A-Z][a-z]+ should', 'must', item['msg'])}"
+    return f"{problem} ({unit(path)}; default {default_text(path)})"
 
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = faults
-        lines = [str(fault) for fault in faults]
-        several = f"{len(lines)} problems in the configuration:"
-        super().__init__(lines[0] if len(lines) == 1 else "\n  ".join([several, *lines]))
+
+def _shown(value: Any) -> str:
+    text = plain(value) if isinstance(value, Decimal) and value.is_finite() else repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Values from one source, the places of their keys, and the faults found on the way."""
+def _first_key(section: KeyPath) -> KeyPath:
+    return next(path for path in KEYS if path[: len(section)] == section)
 
-    name: str
-    values: dict[str, Any] = field(default_factory=dict)
-    places: Mapping[KeyPath, Place] = field(default_factory=dict)
-    faults: tuple[Fault, ...] = ()
 
-    def holds(self, path: KeyPath) -> bool:
-        """Whether this source sets the key."""
-        node: Any = self.values
-        for key in path:
-            if not isinstance(node, dict) or key not in node:
-                return False
-            node = node[key]
-        return True
+def unit(path: KeyPath) -> str:
+    """In what a key is counted, or which words it takes."""
+    extra = KEYS[path].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["unit"])
 
-    def place(self, path: KeyPath) -> Place:
-        """Where the key, or else the nearest above it, stands."""
-        above = (path[:depth] for depth in range(len(path), 0, -1))
-        return next((self.places[known] for known in above if known in self.places), Place(self.name))
+
+def default_text(path: KeyPath) -> str:
+    """The default of a key as a file would hold it, pairs aside, which follow the stake currency."""
+    default = KEYS[path].default
+    if default is PydanticUndefined:
+        return f"{' '.join(DEFAULT_BASES)} in the stake currency"
+    return json.dumps(default) if isinstance(default, bool) else str(default)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from lotwise.domain.market import Candle, Liquidity, Market, break_even_move
 from lotwise.domain.orders import Opportunity, Purpose
 from lotwise.domain.values import EXACT, plain
-from lotwise.engine.plan import NoRules, Plan
+from lotwise.engine.plan import Plan
 from lotwise.engine.records import Rung, Skip
 from lotwise.engine.state import State
+from lotwise.markets import UnknownMarket
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Wish:
 
     opportunity: Opportunity
     candle: Candle
-    rules: Market | NoRules
+    rules: Market | UnknownMarket
     state: State
     plan: Plan
 
@@ -37,8 +38,8 @@ def fresh_data(wish: Wish) -> Rung:
 
 def rules_known(wish: Wish) -> Rung:
     """The exchange's rules for this pair are known for this time."""
-    if isinstance(wish.rules, NoRules):
-        return Rung("rules known", False, wish.rules.problem, "a dated observation", wish.rules.remedy)
+    if isinstance(wish.rules, UnknownMarket):
+        return Rung("rules known", False, wish.rules.reason, "a dated observation", wish.rules.remedy)
     return Rung("rules known", True, f"minimum {plain(wish.rules.min_quantity)} {wish.rules.base}", "known")
 
 

@@ -90,10 +90,9 @@ class Engine:
     def _decide(self, update: MarketUpdate, symbol: str, confidence: float) -> Iterator[Record]:
         """One wish: the ladder, the size, the order; or a skip that says why."""
         plan, state = self.plan, self.state
-        rules = plan.markets(symbol, update.time)
-        quote = update.quotes[symbol]
-        price = quote.bid
-        if isinstance(rules, Market):
+        rules, quote = plan.markets(symbol, update.time), update.quotes.get(symbol)
+        price = update.candles[symbol].close
+        if isinstance(rules, Market) and quote is not None:
             price = _entry_price(plan, rules, quote)
         wish = Opportunity(symbol, price, plan.entry, update.time, confidence)
         rungs, reason = climb(Wish(wish, update.candles[symbol], rules, state, plan))

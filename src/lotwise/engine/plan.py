@@ -7,14 +7,7 @@ from decimal import Decimal
 from lotwise.domain.market import Liquidity, Market
 from lotwise.domain.sizing import Policy
 from lotwise.domain.values import Time
-
-
-@dataclass(frozen=True, slots=True)
-class NoRules:
-    """Why a pair's rules are not known at a time, and what would make them known."""
-
-    problem: str
-    remedy: str
+from lotwise.markets import UnknownMarket
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +20,8 @@ class Plan:
 
     run_id: str
     quote: str
-    pairs: tuple[str, ...]
     policies: dict[str, Policy]
-    markets: Callable[[str, Time], Market | NoRules]
+    markets: Callable[[str, Time], Market | UnknownMarket]
     bar: Time
     target: Decimal
     stop: Decimal

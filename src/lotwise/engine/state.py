@@ -51,6 +51,7 @@ class Totals:
     """What a run has done so far. Money in quote units of the run's asset."""
 
     orders: int = 0
+    accepted: int = 0
     fills: int = 0
     trades: int = 0
     wins: int = 0
@@ -141,6 +142,8 @@ def _report(state: State, report: Report) -> None:
     if isinstance(report, Fill):
         state.ledger = post(state.ledger, settlement(report))
         _book(state, report, reported)
+    elif isinstance(report, Accepted):
+        state.totals.accepted += 1
     elif isinstance(report, Rejected):
         state.totals.size_rejections += report.rejection.kind in SIZE_REJECTIONS
         if known.order.side is Side.SELL:

@@ -67,9 +67,13 @@ class Exchange:
         require(0 < quote.bid <= quote.ask, "quote", f"bid {quote.bid} and ask {quote.ask} of {quote.symbol}")
         self._quotes[quote.symbol] = quote
 
-    def best(self, symbol: str) -> Quote | None:
-        """The best prices of a pair, once there are any."""
-        return self._quotes.get(symbol)
+    def quotes(self) -> dict[str, Quote]:
+        """The best prices of each pair that has any."""
+        return dict(self._quotes)
+
+    def close(self, candle: Candle, now: Time) -> None:
+        """Let the close of a candle be the best prices of its pair. Nothing is matched."""
+        self.quote(closing_quote(candle, self._listed(candle.symbol), self._spread, now))
 
     def ledger(self, account: str) -> Ledger:
         """The books of an account; empty ones when it never had anything."""
@@ -90,7 +94,7 @@ class Exchange:
             return unknown_pair(order.symbol)
         if (account, order.client_id) in self._open:
             return name_in_use(order.client_id)
-        broken = broken_rule(Request(order, market, self.best(order.symbol)))
+        broken = broken_rule(Request(order, market, self._quotes.get(order.symbol)))
         if broken is not None:
             return broken
         needed = hold(order, market, self._trades_at_once(order))
@@ -101,11 +105,8 @@ class Exchange:
         rejection = self.check(account, order)
         if rejection is not None:
             return [Rejected(order.client_id, rejection, now)]
-        market, trades, key = (
-            self._listed(order.symbol),
-            self._trades_at_once(order),
-            (account, order.client_id),
-        )
+        key = account, order.client_id
+        market, trades = self._listed(order.symbol), self._trades_at_once(order)
         taken = OpenOrder(replace(order, reserve=hold(order, market, trades)), market, self._issue("O"), now)
         self._post(account, postings.reserve(taken.order))
         self._open[key] = taken
@@ -144,7 +145,8 @@ class Exchange:
         """Put back, unchecked, what an account owns in all (free and held) and its waiting orders.
 
         With these for each account, the last quotes and `issued`, the exchange goes on as if it had never
-        stopped. The account must not exist yet; past fees and trades are not brought back.
+        stopped. The account must not exist yet; past fees and trades are not brought back. Raises
+        ValueError for a venue id of another make, Overdrawn when the orders hold more than there is.
         """
         require(account not in self._ledgers, "account", f"{account} exists already")
         for amount in balances:
@@ -189,7 +191,7 @@ class Exchange:
 
     def _trades_at_once(self, order: Order) -> list[Trade]:
         market = self._listed(order.symbol)
-        return trades_at_once(order, market, self.best(order.symbol), self._slippage)
+        return trades_at_once(order, market, self._quotes.get(order.symbol), self._slippage)
 
     def _listed(self, symbol: str) -> Market:
         require(symbol in self._markets, "symbol", f"{symbol} is not listed")

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,11 +23,20 @@ PAGE = 2_000
 """Rows a reader takes at once, so that it never holds the database for long."""
 
 
+class Trouble(StrEnum):
+    """What kind of trouble a journal has."""
+
+    UNUSABLE = "unusable"
+    IN_USE = "in use"
+    FULL = "disk full"
+
+
 class JournalError(Exception):
     """A journal that cannot be used: names the file, what is wrong, and the remedy."""
 
-    def __init__(self, path: Path, problem: str, remedy: str) -> None:
+    def __init__(self, path: Path, problem: str, remedy: str, trouble: Trouble = Trouble.UNUSABLE) -> None:
         super().__init__(f"{path}: {problem}; {remedy}")
+        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,8 @@ class Journal:
                 self._lock.acquire()
             except Timeout:
                 problem = "is in use by another run"
-                raise JournalError(path, problem, "wait for it to end, or choose another --journal") from None
+                remedy = "wait for it to end, or choose another --journal"
+                raise JournalError(path, problem, remedy, Trouble.IN_USE) from None
             except OSError as trouble:
                 problem = f"cannot be written ({trouble.strerror})"
                 raise JournalError(path, problem, "choose a folder you may write to with --journal") from None
@@ -172,12 +183,13 @@ def _troubles(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as trouble:
         text = str(trouble)
+        kind = Trouble.UNUSABLE
         if "full" in text:
-            remedy = "free some space and start again: all committed rows are there"
+            kind, remedy = Trouble.FULL, "free some space and start again: all committed rows are there"
         elif "readonly" in text or "unable to open" in text:
             remedy = "choose a folder you may write to with --journal"
         elif "locked" in text:
-            remedy = "another program holds it; close that one"
+            kind, remedy = Trouble.IN_USE, "another program holds it; close that one"
         else:
             remedy = "it is damaged or no journal: restore it from a backup, or start a new one"
-        raise JournalError(path, f"SQLite says: {text}", remedy) from None
+        raise JournalError(path, f"SQLite says: {text}", remedy, kind) from None

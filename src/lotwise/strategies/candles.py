@@ -4,7 +4,7 @@ Laws: candles are valid at birth and never change; prices are exact, floats are 
 a missing bar is legal (the exchange sends none when nothing traded), a bar off its grid is not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -28,6 +28,7 @@ TIMEFRAMES = {
 """Length of a bar in milliseconds."""
 
 PRICES = ("open", "high", "low", "close")
+COLUMNS = ("dates", *PRICES, "volume")
 MAX_DECIMALS = 18
 """A price has at most 18 decimals and fewer than 10^18 steps: it fits 64 bits, with room to add."""
 
@@ -73,7 +74,7 @@ class Candles:
             "step",
             f"{self.step} is no power of ten from 1 down to 10^-{MAX_DECIMALS}",
         )
-        for name in ("dates", *PRICES, "volume"):
+        for name in COLUMNS:
             column = getattr(self, name)
             kind = np.float64 if name == "volume" else np.int64
             require(column.dtype == kind and column.shape == self.dates.shape, name, "has no such bars")
@@ -88,9 +89,8 @@ class Candles:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Candles):
             return NotImplemented
-        names = (self.symbol, self.timeframe, self.step) == (other.symbol, other.timeframe, other.step)
-        columns = ("dates", *PRICES, "volume")
-        return names and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in columns)
+        same = (self.symbol, self.timeframe, self.step) == (other.symbol, other.timeframe, other.step)
+        return same and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
 
     @property
     def bar(self) -> int:
@@ -102,15 +102,21 @@ class Candles:
         """The n of step = 10^-n."""
         return -self.step.adjusted()
 
-    def price(self, steps: int) -> Decimal:
+    def price(self, steps: int | np.int64) -> Decimal:
         """The exact price of so many steps."""
         return EXACT.multiply(Decimal(int(steps)), self.step)
 
     def candle(self, index: int) -> Candle:
         """One bar with exact prices."""
-        prices = (self.price(getattr(self, name)[index]) for name in PRICES)
-        volume = Decimal(repr(float(self.volume[index])))
-        return Candle(self.symbol, Time(int(self.dates[index])), *prices, volume)
+        return Candle(
+            self.symbol,
+            Time(int(self.dates[index])),
+            self.price(self.open[index]),
+            self.price(self.high[index]),
+            self.price(self.low[index]),
+            self.price(self.close[index]),
+            Decimal(repr(float(self.volume[index]))),
+        )
 
     def close_time(self, index: int) -> Time:
         """When the bar is over and may be acted on."""
@@ -124,8 +130,8 @@ class Candles:
     def between(self, start: Time, end: Time) -> "Candles":
         """The bars that open at or after start and before end (views, not copies)."""
         first, last = np.searchsorted(self.dates, (start, end))
-        columns = (getattr(self, name)[first:last] for name in ("dates", *PRICES))
-        return Candles(self.symbol, self.timeframe, *columns, self.step, self.volume[first:last])
+        columns = {name: getattr(self, name)[first:last] for name in COLUMNS}
+        return replace(self, **columns)
 
     def _check_bars(self) -> None:
         self._refuse("date", self.dates % self.bar != 0, f"is not the start of a {self.timeframe} bar in UTC")

@@ -37,9 +37,7 @@ class RecordedFeed:
     A moment is the close of all bars that opened together; a pair without a bar there is absent.
     """
 
-    def __init__(
-        self, recorded: Mapping[str, Candles], strategy: Strategy, speed: int | None = None
-    ) -> None:
+    def __init__(self, recorded: Mapping[str, Candles], strategy: Strategy, speed: int | None = None) -> None:
         assert len({candles.timeframe for candles in recorded.values()}) == 1, "one timeframe a run"
         self._recorded = recorded
         self._bar = next(iter(recorded.values())).bar

@@ -4,14 +4,16 @@ Its orders live and die with this process, and its memory is the journal, so a m
 durable as a whole or not at all.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from decimal import Decimal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from lotwise.domain.market import Candle, Market, Quote
 from lotwise.domain.orders import OrderState, Report, Sent
-from lotwise.domain.values import EXACT, Amount, Time
+from lotwise.domain.values import EXACT, Time
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Submit
+from lotwise.engine.state import State
+from lotwise.exchange.booking import OpenOrder
 from lotwise.exchange.candle_matcher import stop_touch
 from lotwise.exchange.exchange import Exchange
 from lotwise.markets import UnknownMarket
@@ -32,7 +34,7 @@ class SimulatedVenue:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
         for symbol, candle in last.items():
             if self._list(symbol, state.time):
-                self.exchange.settle(candle, state.time)
+                self.exchange.close(candle, state.time)
         owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
         self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
 
@@ -52,7 +54,7 @@ class SimulatedVenue:
             touch = self._touch(candle, market, stops, update.time)
             if touch:
                 yield touch
-                self.exchange.quote(closing_quote(candle, market, self._spread, update.time))
+                self.exchange.close(candle, update.time)
         yield replace(update, quotes=self.exchange.quotes())
 
     async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Report]:
@@ -64,6 +66,13 @@ class SimulatedVenue:
                 return [sent, *self.exchange.accept(ACCOUNT, order, order.time)]
             case Cancel(client_id, _, time):
                 return self.exchange.cancel(ACCOUNT, client_id, time)
+
+    def _open(self, state: OrderState) -> OpenOrder:
+        order = state.order
+        terms = self._rules(order.symbol, order.time)
+        assert isinstance(terms, Market) and state.venue_id is not None, f"{state} rests nowhere"
+        assert not state.filled, "candles fill whole"
+        return OpenOrder(order, terms, state.venue_id, order.time)
 
     def _touch(self, candle: Candle, market: Market, stops: Stops, time: Time) -> Quote | None:
         stop = stops().get(candle.symbol)

@@ -38,7 +38,9 @@ def command(file: TextIO, as_json: bool) -> None:
     Output is JSON with or without --json. Decimals are strings; see docs/sizing.md for the rule.
     """
     if file.isatty():
-        click.echo("Reading JSON lines from the terminal; end with Ctrl-D. See lotwise size --help.", err=True)
+        click.echo(
+            "Reading JSON lines from the terminal; end with Ctrl-D. See lotwise size --help.", err=True
+        )
     errors = 0
     for answer in answers(file):
         errors += answer["decision"] == "error"

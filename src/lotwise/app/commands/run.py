@@ -1,0 +1,153 @@
+"""`lotwise run`: the loop, on the built-in market or on recorded candles."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from lotwise.app.journals import fresh_journal, problem
+from lotwise.app.loop import run
+from lotwise.app.rules import time_of
+from lotwise.app.screen import Screen
+from lotwise.app.settings import Settings, load_settings
+from lotwise.app.summary import lines, summary
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
+from lotwise.domain.values import Time
+from lotwise.store.candles import CandleError, gaps, read_folder
+from lotwise.store.journal import Journal, JournalError
+from lotwise.strategies.candles import Candles
+
+Period = tuple[date | None, date | None]
+SPEEDS = {"max": None, "60": 60, "1": 1}
+
+
+@click.command(name="run")
+@click.option("--preset", help="micro (2.86 USDT, rules of July 2025) or small (50 USDT, rules of today).")
+@click.option("--config", type=click.Path(path_type=Path), help="A config.json or .toml; see lotwise config.")
+@click.option(
+    "--candles",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Trade these candles instead: csv, csv.gz, parquet or feather, named like SOL_USDT-1h.csv.gz.",
+)
+@click.option("--timeframe", help="1m 5m 15m 1h 4h or 1d.")
+@click.option("--stake", help="The currency to spend, such as USD: the pairs follow.")
+@click.option("--balance", help="The balance to start with, in the stake currency.")
+@click.option("--seed", help="Draw another built-in market.")
+@click.option(
+    "--speed",
+    type=click.Choice(list(SPEEDS)),
+    default="max",
+    help="As fast as can be, or 60 or 1 times real time.",
+)
+@click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), help="First day of the candles (UTC).")
+@click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), help="Day before which to stop (UTC).")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Write here; a run that is there already goes on. Default: a new file in ./runs.",
+)
+@json_option
+def command(
+    preset: str | None,
+    config: Path | None,
+    candles: Path | None,
+    speed: str,
+    start: datetime | None,
+    end: datetime | None,
+    journal: Path | None,
+    as_json: bool,
+    **overrides: str | None,
+) -> None:
+    """Trade on paper: real decisions, a simulated exchange, a journal of everything.
+
+    Without options it trades a built-in synthetic market (seeded, labelled so) with the preset
+    `micro`: the 2.86 USDT account. Ctrl-C stops cleanly; the same --journal goes on from there.
+    """
+
+    settings = load_settings(config, preset, _overrides(overrides))
+    period = (start.date() if start else None, end.date() if end else None)
+    source = _source(settings, candles, period)
+    result = _run(settings, source, journal or fresh_journal(), SPEEDS[speed], as_json)
+    if as_json:
+        click.echo(to_json(result))
+
+
+def _overrides(given: dict[str, str | None]) -> dict[str, Any]:
+    names = {"timeframe": "timeframe", "stake": "stake_currency", "balance": "dry_run_wallet", "seed": "seed"}
+    return {names[key]: value for key, value in given.items() if value is not None}
+
+
+def _source(settings: Settings, folder: Path | None, period: Period) -> Source:
+    """The candles to run on; Problem when they cannot be read."""
+
+    if folder is None:
+        market = built_in_market(settings)
+        missing = [symbol for symbol in settings.pairs if symbol not in market]
+        if missing:
+            raise Problem(
+                f"the built-in market has no {', '.join(missing)}: no reference price is known; "
+                "take such pairs out of `pairs`, or trade recorded candles with --candles DIR"
+            )
+        return Source(f"built-in synthetic market, seed {settings.seed}", _within(market, period))
+    try:
+        found = read_folder(folder, settings.timeframe, list(settings.pairs))
+    except CandleError as bad:
+        raise Problem(str(bad)) from None
+    except OSError as trouble:
+        raise Problem(f"{trouble.filename}: {trouble.strerror}", UNAVAILABLE) from None
+    for symbol, candles in found.items():
+        missing_bars = gaps(candles)
+        if missing_bars.count:
+            click.echo(
+                f"note: {symbol} lacks {missing_bars.count} bars of {settings.timeframe}; such moments pass "
+                "without it",
+                err=True,
+            )
+    for symbol in settings.pairs:
+        if symbol not in found:
+            click.echo(f"note: no candles of {symbol} {settings.timeframe} in {folder}", err=True)
+    label = f"candles {settings.timeframe} of {', '.join(sorted(found))} from {period[0] or 'the first'}"
+    return Source(label, _within(found, period))
+
+
+def _within(found: Mapping[str, Candles], period: Period) -> Mapping[str, Candles]:
+
+    if period == (None, None):
+        return found
+    first = time_of(period[0]) if period[0] else Time(0)
+    last = time_of(period[1]) if period[1] else Time(1 << 62)
+    cut = {symbol: candles.between(first, last) for symbol, candles in found.items()}
+    kept = {symbol: candles for symbol, candles in cut.items() if len(candles)}
+    if not kept:
+        raise Problem(f"no candles between --from {period[0]} and --to {period[1]}")
+    return kept
+
+
+def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_json: bool) -> dict[str, Any]:
+
+    console = Console(stderr=as_json)
+    title = f"lotwise, paper: {source.label}"
+    try:
+        with Journal(path) as journal:
+            joined = open_run(settings, source, journal, speed)
+            left = int((joined.feed.closes > joined.engine.state.time).sum())
+            if not joined.fresh:
+                console.print(f"Going on with {path}: {left} bars are left.", markup=False, highlight=False)
+            with Screen(console, joined.engine, title, left) as screen:
+                finished = run(joined, screen.watch)
+            result = summary(joined.engine, path, finished)
+    except OtherRun as other:
+        raise Problem(f"{other}. Give the same options, or another --journal.") from None
+    except JournalError as trouble:
+        raise problem(trouble) from None
+    for line in lines(result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not finished:
+        console.print(f"Stopped. Go on with: lotwise run --journal {path} and the same options", markup=False)
+    return result

@@ -1,0 +1,39 @@
+"""Where runs keep their journals, and how a command finds the one it is to read."""
+
+from pathlib import Path
+
+import click
+
+from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
+from lotwise.store.journal import JournalError, Trouble
+
+RUNS = Path("runs")
+EXIT_CODES = {Trouble.IN_USE: UNSAFE, Trouble.FULL: UNAVAILABLE, Trouble.UNUSABLE: 2}
+
+journal_option = click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The journal to read. Default: the newest in ./runs.",
+)
+
+
+def fresh_journal() -> Path:
+    """The path of a new journal: ./runs/run-001.journal, or the first number that is free."""
+    taken = {path.stem for path in RUNS.glob("run-*.journal")}
+    return RUNS / next(f"{name}.journal" for n in range(1, 10**6) if (name := f"run-{n:03}") not in taken)
+
+
+def newest_journal() -> Path:
+    """The journal that was written last in ./runs; Problem when there is none."""
+    found = max(RUNS.glob("*.journal"), key=lambda path: path.stat().st_mtime, default=None)
+    if found is None:
+        raise Problem(
+            f"there is no journal in ./{RUNS}; start one with `lotwise run`, or name one with --journal"
+        )
+    return found
+
+
+def problem(trouble: JournalError) -> Problem:
+    """The trouble for people, with its exit code."""
+    return Problem(str(trouble), EXIT_CODES[trouble.trouble])

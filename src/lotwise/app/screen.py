@@ -1,0 +1,142 @@
+"""The live view of a run: equity, positions, the latest decisions with their reasons, progress."""
+
+import time
+from collections import deque
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lotwise.app.summary import money, percent, when
+from lotwise.domain.market import Quote
+from lotwise.domain.orders import Fill
+from lotwise.domain.values import EXACT, plain
+from lotwise.engine.engine import Engine
+from lotwise.engine.records import Decided, MarketUpdate, Record
+
+LATEST = 8
+REDRAW_SECONDS = 0.1
+LINE_SECONDS = 2.0
+
+
+class Screen(AbstractContextManager["Screen"]):
+    """Watches a run. On a terminal a live view; elsewhere plain lines, now and then."""
+
+    def __init__(self, console: Console, engine: Engine, title: str, moments: int) -> None:
+        self._engine = engine
+        self._title = title
+        self._console = console
+        self._latest: deque[str] = deque(maxlen=LATEST)
+        self._time = engine.state.time
+        self._drawn = 0.0
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("bars", total=moments)
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "Screen":
+        if self._live:
+            self._live.start()
+        else:
+            self._console.print(self._title, markup=False, highlight=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.update(self._view(), refresh=True)
+            self._live.stop()
+
+    def watch(self, update: MarketUpdate, records: list[Record]) -> None:
+        """Take in one moment; draws only so often."""
+        self._time = update.time
+        self._progress.advance(self._task)
+        for record in records:
+            line = describe(record)
+            if line:
+                self._latest.append(f"{when(update.time)}  {line}")
+        now = time.monotonic()
+        if self._live and now - self._drawn >= REDRAW_SECONDS:
+            self._live.update(self._view(), refresh=True)
+            self._drawn = now
+        elif not self._live and now - self._drawn >= LINE_SECONDS:
+            self._console.print(self._line(), markup=False, highlight=False)
+            self._drawn = now
+
+    def _line(self) -> str:
+        engine, totals = self._engine, self._engine.state.totals
+        latest = self._latest[-1] if self._latest else "no wish yet"
+        return (
+            f"{when(self._time)}  equity {money(engine.equity(), engine.plan.quote)}"
+            f"  orders {totals.orders}  refused for size {totals.size_rejections}  | {latest}"
+        )
+
+    def _view(self) -> RenderableType:
+        latest = "\n".join(self._latest) or "no wish yet"
+        return Group(
+            Panel(self._numbers(), title=self._title, title_align="left"),
+            self._positions(),
+            Panel(latest, title="Latest decisions", title_align="left"),
+            self._progress,
+        )
+
+    def _numbers(self) -> Table:
+        engine, totals = self._engine, self._engine.state.totals
+        equity, start, quote = engine.equity(), totals.deposits, engine.plan.quote
+        change = EXACT.subtract(equity, start)
+        colour = "green" if change >= 0 else "red"
+        grid = Table.grid(padding=(0, 3))
+        grid.add_row(
+            f"[bold]{money(equity, quote)}[/] [{colour}]{'+' if change >= 0 else ''}{money(change, quote)}[/]",
+            f"orders [bold]{totals.orders}[/]",
+            f"refused for size [bold]{totals.size_rejections}[/]",
+            f"round trips [bold]{totals.trades}[/] (won {totals.wins})",
+            f"fees {money(totals.fees_paid, quote)}",
+            f"largest fall {percent(totals.max_drawdown_fraction)}",
+        )
+        return grid
+
+    def _positions(self) -> Table:
+        table = Table("Position", "Quantity", "Cost", "Bid", "Stop", "Target", "Exit", expand=True)
+        for symbol, holding in sorted(self._engine.state.holdings.items()):
+            quote: Quote | None = self._engine.quotes.get(symbol)
+            table.add_row(
+                symbol,
+                plain(holding.position.quantity),
+                money(holding.position.cost, self._engine.plan.quote),
+                plain(quote.bid) if quote else "?",
+                plain(holding.stop),
+                plain(holding.target),
+                f"stuck: {holding.stuck}" if holding.stuck else (holding.leaving or "waiting"),
+            )
+        if not self._engine.state.holdings:
+            table.add_row("none", *[""] * 6)
+        return table
+
+
+def describe(record: Record) -> str:
+    """One record in words, if it is one that people want to see."""
+    if isinstance(record, Decided):
+        if record.reason is None:
+            assert record.quantity is not None and record.notional is not None
+            size = f"{plain(record.quantity)} for {money(record.notional, '')}".strip()
+            return f"{record.symbol}: buy {size} at {plain(record.price)} (bound by {record.bound})"
+        no = record.rungs[-1]
+        return f"{record.symbol}: skipped, {record.reason}: has {no.have}; {no.remedy}"
+    if isinstance(record, Fill):
+        done = "bought" if record.side == "buy" else "sold"
+        fee = f"fee {money(record.fee.number, record.fee.asset)}"
+        return f"{record.symbol}: {done} {plain(record.quantity)} at {plain(record.price)}, {fee}"
+    return ""

@@ -1,0 +1,73 @@
+"""What a run came to, as the numbers of `lotwise run --json` and as a few lines for people."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from lotwise.domain.values import EXACT, Time, plain, round_down, round_up
+from lotwise.engine.engine import Engine
+from lotwise.strategies.candles import utc_text
+
+
+def summary(engine: Engine, journal: Path, finished: bool) -> dict[str, Any]:
+    """The stable fields of a run's JSON. Money in the run's quote asset; equity at the last prices."""
+    state, totals = engine.state, engine.state.totals
+    return {
+        "trades": totals.trades,
+        "orders": totals.orders,
+        "size_rejections": totals.size_rejections,
+        "skips": dict(sorted(totals.skips.items())),
+        "equity_start": totals.deposits,
+        "equity_end": engine.equity(),
+        "fees_paid": totals.fees_paid,
+        "max_drawdown_fraction": totals.max_drawdown_fraction,
+        "journal": str(journal),
+        "quote": engine.plan.quote,
+        "wins": totals.wins,
+        "fills": totals.fills,
+        "positions": {
+            symbol: {"quantity": holding.position.quantity, "cost": holding.position.cost}
+            for symbol, holding in sorted(state.holdings.items())
+        },
+        "finished": finished,
+    }
+
+
+MONEY = Decimal("0.0001")
+"""The unit of money that people are shown."""
+
+
+def money(number: Decimal, asset: str = "") -> str:
+    """Money for people, rounded down: nobody is shown more than there is."""
+    return f"{round_down(number, MONEY):.4f} {asset}".strip()
+
+
+def money_up(number: Decimal, asset: str = "") -> str:
+    """Money that somebody must bring, rounded up: so much is enough."""
+    return f"{round_up(number, MONEY):.4f} {asset}".strip()
+
+
+def percent(fraction: Decimal) -> str:
+    """A fraction as a percentage of two decimals, rounded down."""
+    return f"{plain(EXACT.scaleb(round_down(fraction, MONEY), 2))} %"
+
+
+def when(time: Time) -> str:
+    """A time for people, in UTC."""
+    return utc_text(time)[:16].replace("T", " ")
+
+
+def lines(result: dict[str, Any]) -> list[str]:
+    """The end of a run in plain lines."""
+    quote = result["quote"]
+    gain = EXACT.subtract(result["equity_end"], result["equity_start"])
+    skips = ", ".join(f"{reason} {count}" for reason, count in result["skips"].items()) or "none"
+    return [
+        f"Equity {money(result['equity_start'], quote)} -> {money(result['equity_end'], quote)}"
+        f" ({'+' if gain >= 0 else ''}{money(gain, quote)}), fees paid {money(result['fees_paid'], quote)},"
+        f" largest fall {percent(result['max_drawdown_fraction'])}",
+        f"Orders {result['orders']}, refused for size {result['size_rejections']}; round trips"
+        f" {result['trades']}, of which won {result['wins']}; open now {len(result['positions'])}",
+        f"Skips: {skips}",
+        f"Journal: {result['journal']}",
+    ]
