@@ -138,12 +138,19 @@ def test_takes_the_largest_quantity_and_any_quantity_where_there_is_no_largest()
     assert refusal(exchange, sol("50.001", "200", Side.SELL, client_id="b")) is None
 
 
-@BOTH_SIDES
-def test_values_a_market_order_at_the_price_it_takes_from(side: Side) -> None:
-    exchange = quoted(bid="25", ask="25")
-    assert refusal(exchange, sol("0.02", None, side)) is None
-    exchange.quote(Quote("SOL/USDT", NOW, D("24.99"), D("24.99")))
-    assert refusal(exchange, sol("0.02", None, side)) is RejectionKind.MIN_NOTIONAL
+@pytest.mark.parametrize(
+    ("side", "bid", "ask", "kind"),
+    [
+        (Side.BUY, "24", "25", None),
+        (Side.BUY, "24", "24.99", RejectionKind.MIN_NOTIONAL),
+        (Side.SELL, "25", "26", None),
+        (Side.SELL, "24.99", "26", RejectionKind.MIN_NOTIONAL),
+    ],
+)
+def test_values_a_market_order_at_the_price_it_takes_from(
+    side: Side, bid: str, ask: str, kind: RejectionKind | None
+) -> None:
+    assert refusal(quoted(bid, ask), sol("0.02", None, side)) is kind
 
 
 @BOTH_SIDES

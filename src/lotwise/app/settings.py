@@ -93,6 +93,7 @@ Positive = Annotated[Decimal, Field(gt=0), EXACTLY, AS_TEXT]
 NotNegative = Annotated[Decimal, Field(ge=0), EXACTLY, AS_TEXT]
 AtLeastOne = Annotated[Decimal, Field(ge=1), EXACTLY, AS_TEXT]
 Share = Annotated[NotNegative, AfterValidator(_at_most_one)]
+BelowOne = Annotated[Decimal, Field(ge=0, lt=1), EXACTLY, AS_TEXT]
 PositiveShare = Annotated[Positive, AfterValidator(_at_most_one)]
 Stop = Annotated[Decimal, EXACTLY, AS_TEXT, AfterValidator(_below_entry)]
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -170,8 +171,8 @@ class Rules(_Section):
 
 
 class Paper(_Section):
-    slippage: Share = _key("0.001", FRACTION, "How much worse than its stop price a stop is filled.")
-    spread: Share = _key(
+    slippage: BelowOne = _key("0.001", FRACTION, "How much worse than its stop price a stop is filled.")
+    spread: BelowOne = _key(
         "0.0005", FRACTION, "The distance of ask and bid assumed where only candles are known."
     )
     bars: Whole = _key(2000, "bars", "How long the built-in market lasts.", ge=1, le=1_000_000)

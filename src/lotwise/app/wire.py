@@ -21,7 +21,7 @@ from lotwise.engine.plan import Plan
 from lotwise.engine.records import Deposited, Opened
 from lotwise.engine.state import State, apply
 from lotwise.exchange.exchange import Exchange
-from lotwise.exchange.prices import synthetic_candles
+from lotwise.exchange.prices import PriceProcess, synthetic_candles
 from lotwise.kraken.reference import reference_price
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import TIMEFRAMES, Candles
@@ -68,15 +68,10 @@ def built_in_market(settings: Settings) -> dict[str, Candles]:
         if known is None:
             continue
         start, _ = known
-        market[symbol] = synthetic_candles(
-            symbol,
-            start_price=start,
-            step=Decimal(1).scaleb(start.adjusted() - BUILT_IN_DECIMALS),
-            seed=settings.seed * 1000 + number,
-            bars=settings.paper.bars,
-            timeframe=settings.timeframe,
-            start=time_of(BUILT_IN_START),
-        )
+        step = Decimal(1).scaleb(start.adjusted() - BUILT_IN_DECIMALS)
+        process = PriceProcess(symbol, start, step, settings.seed * 1000 + number)
+        bars, opening = settings.paper.bars, time_of(BUILT_IN_START)
+        market[symbol] = synthetic_candles(process, bars, settings.timeframe, opening)
     return market
 
 

@@ -38,6 +38,9 @@ JUMP_DAYS = 1.5
 TURNOVER = 60_000.0
 """Quote units traded in a typical hour: an assumption, not a measurement."""
 
+WORDS = SUBSTEPS + 2 + len(REGIMES)
+"""Random words for one bar: its moves, a jump, its volume, and the factors of the variance."""
+
 BLOCK = 16_384
 """Bars made at once, to bound memory; it changes no value."""
 
@@ -118,10 +121,6 @@ class _Walk:
         lows = np.minimum(opens, steps.min(axis=1))
         busy = np.sqrt(variance) * (0.25 + 1.5 * _fraction(words[:, SUBSTEPS + 1]))
         return np.stack((opens, highs, lows, closes)), busy
-
-
-WORDS = SUBSTEPS + 2 + len(REGIMES)
-"""Random words for one bar: its moves, a jump, its volume, and the factors of the variance."""
 
 
 def synthetic_candles(process: PriceProcess, bars: int, timeframe: str, start: Time) -> Candles:

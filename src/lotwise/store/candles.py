@@ -36,6 +36,7 @@ MILLISECOND = timedelta(milliseconds=1)
 FIRST_MILLISECONDS = 10**11
 """An epoch date from here on is in milliseconds (1973), below it in seconds (up to the year 5138)."""
 EARLIEST, LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // MILLISECOND for year in (2009, 2100))
+MOST_NAMED = 20
 DATE_FORMS = "write ISO 8601 such as 2025-01-31T13:00:00Z, or epoch seconds or milliseconds"
 
 T = TypeVar("T")
@@ -93,9 +94,11 @@ def read_folder(
     found = {file.symbol: file.path for file in files}
     missing = sorted((wanted or set()) - found.keys())
     if missing or not found:
-        asked = " ".join(word for word in (timeframe, "candles", *missing[:1]) if word)
-        seen = ", ".join(f"{file.symbol} {file.timeframe}" for file in there)
-        raise CandleError(folder, f"has no {asked}; there is {seen or 'no candle file'}")
+        asked = " ".join(word for word in (timeframe, "candles", *missing) if word)
+        seen = [f"{file.symbol} {file.timeframe}" for file in there]
+        more = f" and {len(seen) - MOST_NAMED} more" if len(seen) > MOST_NAMED else ""
+        listed = ", ".join(seen[:MOST_NAMED]) or "no candle file"
+        raise CandleError(folder, f"has no {asked}; there is {listed}{more}")
     twice = next((file for file in files if found[file.symbol] != file.path), None)
     if twice is not None:
         raise CandleError(twice.path, f"is a second file beside {found[twice.symbol].name}; keep one of them")
@@ -194,19 +197,19 @@ class Table(NamedTuple):
 
 
 def _date(text: str) -> int:
-    if "-" in text:
-        try:
+    try:
+        if "-" in text:
             time = datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f"{_shown(text)} is no date; {DATE_FORMS}") from None
-        time = time if time.tzinfo else time.replace(tzinfo=UTC)
-        date = int(time.timestamp()) * 1000 + time.microsecond // 1000
-        whole = time.microsecond % 1000 == 0
-    else:
-        number = exact(_numeric(text))
-        number = number * 1000 if number < FIRST_MILLISECONDS else number
-        date = int(number)
-        whole = date == number
+            time = time if time.tzinfo else time.replace(tzinfo=UTC)
+            date = int(time.timestamp()) * 1000 + time.microsecond // 1000
+            whole = time.microsecond % 1000 == 0
+        else:
+            number = exact(_numeric(text))
+            number = number * 1000 if number < FIRST_MILLISECONDS else number
+            date = int(number)
+            whole = date == number
+    except ValueError:
+        raise ValueError(f"{_shown(text)} is no date; {DATE_FORMS}") from None
     if not (whole and EARLIEST <= date < LATEST):
         raise ValueError(f"{_shown(text)} is no time from 2009 to 2099 in whole milliseconds; {DATE_FORMS}")
     return date
@@ -270,7 +273,9 @@ def _read_csv(path: Path, ending: str) -> Table:
         header = next(reader, [])
         _check_header(path, header)
         for line, row in enumerate(reader, 2):
-            if len(row) != len(header) or reader.line_num != line:
+            if reader.line_num != line:
+                raise CandleError(path, "has a quoted cell that does not end; complete the quotes", line)
+            if len(row) != len(header):
                 problem = f"has {len(row)} fields, the header {len(header)}; complete or remove the line"
                 raise CandleError(path, problem, line)
             # One long list, not one a row: the garbage collector would visit each again and again.

@@ -26,10 +26,10 @@ This page is printed by `lotwise config schema --markdown`.
 From the first of these that has it:
 
 1. the command line;
-2. the environment: `{variable}` for the key `{key}`; capitals, two underscores
-   between the parts, a list separated by commas;
-3. the file named by `--config`, or else `{files}` in the current folder (both at
-   once is an error);
+2. the environment: `{variable}` for the key `{key}`;
+   capitals, two underscores between the parts, a list separated by commas;
+3. the file named by `--config`, or else `{files}` in the current
+   folder (both at once is an error);
 4. the preset, chosen by `--preset` or the key `preset` (a file that names one preset is refused
    under another);
 5. the default.
@@ -135,12 +135,9 @@ def reference() -> str:
     from lotwise.app.settings import KEYS, SECTIONS, default_text, unit
 
     example = ("sizing", "reserve")
-    lines = [
-        REFERENCE.format(
-            variable=variable(example), key=".".join(example), files="` or `".join(DEFAULT_FILES)
-        ),
-        *(f"- `{name}`: {preset.about}" for name, preset in PRESETS.items()),
-    ]
+    files = "` or `".join(DEFAULT_FILES)
+    lines = [REFERENCE.format(variable=variable(example), key=".".join(example), files=files)]
+    lines += [f"- `{name}`: {preset.about}" for name, preset in PRESETS.items()]
     for section, paths in _by_section(list(KEYS)).items():
         title = f"`{'.'.join(section)}`: {SECTIONS[section].description}" if section else "Top level"
         lines += ["", f"## {title}", "", "| key | default | unit | |", "|---|---|---|---|"]

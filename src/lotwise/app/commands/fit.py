@@ -23,7 +23,6 @@ from lotwise.kraken.reference import reference_price
 from lotwise.research.fit import LOSSES_LOOKED_AHEAD, Fit, fit, fits_fixed
 from lotwise.store.candles import CandleError, read_folder
 
-
 NO_PRICE = "NO_PRICE"
 
 
