@@ -41,11 +41,8 @@ UNIT = Decimal("0.0001")
 
 
 def decimals(values: dict[str, Any]) -> dict[str, Any]:
-    words = ("symbol",)
-    return {
-        name: Decimal(value) if isinstance(value, str) and name not in words else value
-        for name, value in values.items()
-    }
+    texts = {name for name, value in values.items() if isinstance(value, str) and name != "symbol"}
+    return {name: Decimal(value) if name in texts else value for name, value in values.items()}
 
 
 def market(**changes: Any) -> Market:

@@ -28,8 +28,8 @@ def part(candles: Candles, first: int, last: int) -> Candles:
 
 
 def seeded_walk(bars: int) -> Candles:
-    moves = np.random.Generator(np.random.PCG64(3)).integers(-60, 61, size=bars)
-    return candles_of((15_000 + np.cumsum(moves)).tolist())
+    moves = np.random.PCG64(3).random_raw(bars) % np.uint64(121)
+    return candles_of((15_000 + np.cumsum(moves.astype(np.int64) - 60)).tolist())
 
 
 def windows(prices: Floats, length: int) -> list[Floats]:
@@ -60,7 +60,9 @@ def test_any_cut_of_any_series_changes_no_earlier_value(
 
 
 @pytest.mark.parametrize("strategy", SHIPPED, ids=repr)
-def test_a_live_window_of_warm_up_and_one_bar_gives_the_value_of_the_whole_history(strategy: Strategy) -> None:
+def test_a_live_window_of_warm_up_and_one_bar_gives_the_value_of_the_whole_history(
+    strategy: Strategy,
+) -> None:
     candles = seeded_walk(160)
     whole = strategy.confidence(candles)
     for last in range(strategy.warm_up, len(candles)):
@@ -91,7 +93,7 @@ def test_no_candles_give_no_confidence() -> None:
 
 def test_confidence_grows_with_the_depth_of_the_dip_up_to_1() -> None:
     calm = [10_000 + (-1) ** bar * 10 for bar in range(100)]
-    sure = [Dip().confidence(candles_of([*calm, 10_000 - drop]))[-1] for drop in (0, 20, 40, 60, 100, 2_000)]
+    sure = [Dip().confidence(candles_of([*calm, 10_000 - drop]))[-1] for drop in (0, 20, 30, 40, 60, 2_000)]
     assert sure[0] == sure[1] == 0
     assert 0.5 < sure[2] < sure[3] < sure[4] < sure[5] == 1
 

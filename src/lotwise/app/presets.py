@@ -141,8 +141,8 @@ def _environment(keys: Iterable[KeyPath]) -> Layer:
     values: dict[str, Any] = {}
     for name, text in os.environ.items():
         if name.startswith(ENV_PREFIX):
-            _put(values, paths.get(name, (name.removeprefix(ENV_PREFIX),)), text)
-    return Layer(values, variable, variable)
+            _put(values, paths.get(name, (name,)), text)
+    return Layer(values, lambda path: path[0] if path[0] in os.environ else variable(path), variable)
 
 
 def _file(config: Path | None) -> list[Layer]:
@@ -157,7 +157,8 @@ def _file(config: Path | None) -> list[Layer]:
         values = tomllib.loads(text, parse_float=_number) if toml else _json(text)
     except (ValueError, RecursionError) as error:
         line = re.search(r"line (\d+)", str(error))
-        where = f"{path}:{line[1]}" if line else str(path)
+        last = f":{len(text.splitlines())}" if "end of document" in str(error) else ""
+        where = f"{path}:{line[1]}" if line else f"{path}{last}"
         raise BadSettings(Fault(where, "", f"no valid {'TOML' if toml else 'JSON'}: {error}")) from None
     if not isinstance(values, dict):
         raise BadSettings(Fault(f"{path}:1", "", 'must be keys and values in braces, such as {"seed": 1}'))

@@ -30,7 +30,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticUndefined
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lotwise.app.presets import DEFAULT_PRESET, PRESETS, BadSettings, Fault, KeyPath, Layer, read_layers
+from lotwise.app.presets import (
+    DEFAULT_PRESET,
+    ENV_DELIMITER,
+    ENV_PREFIX,
+    PRESETS,
+    BadSettings,
+    Fault,
+    KeyPath,
+    Layer,
+    read_layers,
+)
 from lotwise.domain.market import FeeAsset, Liquidity, ppm, split_symbol
 from lotwise.domain.sizing import Policy, fixed
 from lotwise.domain.values import EXACT, BadField, exact, plain
@@ -194,10 +204,8 @@ class Settings(BaseSettings):
     dry_run_wallet: NotNegative = _key("2.86", STAKE, "The balance that a paper run starts with.")
     pairs: Annotated[tuple[Symbol, ...], BeforeValidator(_symbols)] = Field(
         default_factory=lambda data: tuple(f"{base}/{data['stake_currency']}" for base in DEFAULT_BASES),
-        min_length=1,
-        max_length=1000,
         description="The pairs to trade, each paid in the stake currency.",
-        json_schema_extra={"unit": "list of BASE/QUOTE"},
+        json_schema_extra={"unit": "list of BASE/QUOTE", "minItems": 1},
     )
     timeframe: Literal["1m", "5m", "15m", "1h", "4h", "1d"] = _key(
         "1h", "1m 5m 15m 1h 4h or 1d", "The length of one bar."
@@ -219,6 +227,8 @@ class Settings(BaseSettings):
     @field_validator("pairs")
     @classmethod
     def _paid_in_stake(cls, pairs: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not pairs:
+            raise ValueError("name at least one pair, such as SOL/USDT")
         stake = info.data.get("stake_currency")
         for pair in pairs:
             base, quote = split_symbol(pair)
@@ -288,7 +298,7 @@ def load_with_origins(
     known = []
     for layer in layers:
         values, unknown = _sift(layer.values)
-        faults += [Fault(layer.place(path), ".".join(path), _unknown(path, layer)) for path in unknown]
+        faults += [Fault(layer.place(path), ".".join(path), _no_key(path, layer)) for path in unknown]
         known.append(layer._replace(values=values))
     try:
         settings = Settings.model_validate({"layers": known})
@@ -300,7 +310,7 @@ def load_with_origins(
 
 
 def _sift(values: dict[str, Any], above: KeyPath = ()) -> tuple[dict[str, Any], list[KeyPath]]:
-    """The values that have a key, and the paths of those that have none."""
+    """The values that have a key, and the paths of those that have none or are no section."""
     known: dict[str, Any] = {}
     unknown: list[KeyPath] = []
     for name, value in values.items():
@@ -308,16 +318,17 @@ def _sift(values: dict[str, Any], above: KeyPath = ()) -> tuple[dict[str, Any], 
         if path in SECTIONS and isinstance(value, dict):
             known[name], deeper = _sift(value, path)
             unknown += deeper
-        elif path in SECTIONS or path in KEYS:
+        elif path in KEYS:
             known[name] = value
         else:
             unknown.append(path)
     return known, unknown
 
 
-def _unknown(path: KeyPath, layer: Layer) -> str:
+def _no_key(path: KeyPath, layer: Layer) -> str:
     """The nearest key by its whole path, or by its own name in another section."""
-    written = tuple(".".join(path).lower().replace("__", ".").split("."))
+    name = ".".join(path).removeprefix(ENV_PREFIX)
+    written = tuple(name.lower().replace(ENV_DELIMITER, ".").split("."))
     if written in SECTIONS:
         return f"a section; set its keys one by one, such as {layer.spell(_first_key(written))}"
     keys = {".".join(key).lower(): key for key in (*KEYS, *SECTIONS)}
@@ -345,8 +356,6 @@ def _faults(error: ValidationError, layers: list[Layer]) -> Iterator[Fault]:
 
 def _problem(item: ErrorDetails, path: KeyPath) -> str:
     """What is wrong with a value, then what would be right."""
-    if path not in KEYS:
-        return f"{_shown(item['input'])} must be a section of keys, such as {'.'.join(_first_key(path))}"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, BadField):
         problem = cause.problem

@@ -17,8 +17,8 @@ from lotwise.domain.market import PPM, FeeAsset, Liquidity, Market, exponent, ha
 from lotwise.domain.orders import Opportunity
 from lotwise.domain.values import EXACT, Amount, BadField, require, steps_down, steps_up
 
-UNBOUNDED = 1 << 1024
-"""The ceiling for Python's own integers: no product of accepted numbers comes near it."""
+UNBOUNDED = 0
+"""The ceiling of Python's own integers: none."""
 
 CEILING_64 = (1 << 62) - 1
 """The ceiling for 64-bit integers, with room for one addition."""
@@ -104,14 +104,16 @@ class Terms(NamedTuple):
 def choose_lots(purse: Purse, terms: Terms, ceiling: int) -> tuple[int, int, int]:
     """The rule: (outcome, lots, smallest allowed lots or -1); outcome is a bound, a reason or OVERFLOW.
 
-    No intermediate result passes `ceiling`, or the answer is OVERFLOW: products are checked by a
-    division first, and rates are applied to quotient and remainder.
+    No intermediate result passes `ceiling` (0: no limit), or the answer is OVERFLOW: products are
+    checked by a division first, and rates are applied to quotient and remainder.
     """
     free, fraction_top, fraction_bottom, cap, risk, raise_to_minimum = purse
     (lot_cost, stop_lot_cost, unit, min_lots, max_lots, min_cost, floor_cost,
      exit_min_lots, exit_min_cost, fee_ppm, fee_in_base) = terms  # fmt: skip
-    if fraction_bottom > ceiling // fraction_bottom or ceiling < max(
-        free, cap, risk, lot_cost, unit, min_lots, max_lots, min_cost, floor_cost, exit_min_lots, exit_min_cost
+    if ceiling and (
+        fraction_bottom > ceiling // fraction_bottom
+        or ceiling < max(free, cap, risk, lot_cost, unit, min_lots, max_lots, min_cost, floor_cost)
+        or ceiling < max(exit_min_lots, exit_min_cost)
     ):
         return OVERFLOW, 0, -1
 
@@ -123,11 +125,11 @@ def choose_lots(purse: Purse, terms: Terms, ceiling: int) -> tuple[int, int, int
         sell_lots = max(exit_min_lots, -(-exit_min_cost // stop_lot_cost))
         if fee_in_base:
             kept = 1000000 - fee_ppm
-            if sell_lots // kept >= ceiling // 1000000:
+            if ceiling and sell_lots // kept >= ceiling // 1000000:
                 return OVERFLOW, 0, -1
             sell_lots = sell_lots // kept * 1000000 - (-(sell_lots % kept * 1000000) // kept)
         smallest = max(smallest, sell_lots)
-    if smallest > ceiling // lot_cost:
+    if ceiling and smallest > ceiling // lot_cost:
         return OVERFLOW, 0, -1
 
     # The largest lots that the balance pays for, fee included.
@@ -233,8 +235,7 @@ def fixed(size: Decimal, policy: Policy) -> Policy:
     return replace(policy, fraction=Decimal(1), cap=size, risk_target=None, raise_to_minimum=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
+class Sized(NamedTuple):
     """An order that will be accepted and can be sold again. Money in quote, quantity in base.
 
     fee is in `fee_asset` (an asset's name); debit leaves the quote balance, received joins the base
@@ -252,8 +253,7 @@ class Sized:
     bound: Bound
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """No order, why, and the remedy: the smallest balance that would do (None: no balance would)."""
 
     symbol: str
@@ -271,6 +271,7 @@ class _Frame(NamedTuple):
     digits: int
     scale: Decimal
     lot_scale: Decimal
+    unit: Decimal
     tick_lot: int
     kept_at_stop_ppm: int
     purse: Purse
@@ -283,7 +284,7 @@ class _Frame(NamedTuple):
         if whole <= 0 or whole != lot_cost or whole % self.tick_lot:
             raise BadField("price", f"{price} is not on the tick of {self.market.tick_size}")
         stop_ticks = whole // self.tick_lot * self.kept_at_stop_ppm // PPM
-        return Terms(whole, stop_ticks * self.tick_lot, *self.rules)
+        return Terms._make((whole, stop_ticks * self.tick_lot, *self.rules))
 
     def costs(self, lots: int, terms: Terms) -> tuple[int, int, int]:
         """(fee, debit, received): the debit in quote units, received in lots, the fee in whichever
@@ -300,7 +301,7 @@ class _Frame(NamedTuple):
         """The decision for this many lots, in money."""
         market, multiply = self.market, EXACT.multiply
         fee, debit, received = self.costs(lots, terms)
-        step, unit = market.lot_step, market.quote_unit
+        step, unit = market.lot_step, self.unit
         quantity = multiply(Decimal(lots), step)
         fee_step, fee_asset = (step, market.base) if terms.fee_in_base else (unit, market.quote)
         return Sized(
@@ -317,7 +318,7 @@ class _Frame(NamedTuple):
 
     def needed(self, smallest: int, terms: Terms) -> Decimal | None:
         """The smallest free balance, in whole quote units, with which this wish would be sized."""
-        purse, unit = self.purse, self.market.quote_unit
+        purse, unit = self.purse, self.unit
         notional = smallest * terms.lot_cost
         if smallest < 0 or notional > purse.cap or notional > purse.risk >= 0:
             return None
@@ -340,8 +341,9 @@ def _frame(market: Market, policy: Policy, liquidity: Liquidity, digits: int) ->
         market=market,
         policy=policy,
         digits=digits,
-        scale=Decimal(10) ** digits,
+        scale=Decimal(10**digits),
         lot_scale=EXACT.scaleb(market.lot_step, digits),
+        unit=market.quote_unit,
         tick_lot=market.grid.tick_lot * finer,
         kept_at_stop_ppm=PPM - ppm(policy.stop, "stop"),
         purse=Purse(
@@ -386,12 +388,13 @@ def size_order(opportunity: Opportunity, market: Market, free: Amount, policy: P
     frame = _frame(market, policy, opportunity.liquidity, market.grid.digits)
     spendable = EXACT.subtract(free.number, policy.reserve)
     quanta = EXACT.multiply(spendable, frame.scale)
-    if quanta != int(quanta):
+    whole = int(quanta)
+    if quanta != whole:
         # A balance finer than the market's costs: refine the quantum until it is whole.
         frame = _frame(market, policy, opportunity.liquidity, -exponent(spendable))
-        quanta = EXACT.multiply(spendable, frame.scale)
+        whole = int(EXACT.multiply(spendable, frame.scale))
     terms = frame.terms(opportunity.price)
-    purse = Purse(int(quanta), *frame.purse[1:])
+    purse = Purse._make((whole, *frame.purse[1:]))
     outcome, lots, smallest = choose_lots(purse, terms, UNBOUNDED)
     assert outcome != OVERFLOW
     if outcome <= MINIMUM:
