@@ -87,7 +87,8 @@ def test_a_bar_may_be_acted_on_when_it_is_over() -> None:
 
 
 def test_closes_are_the_floats_nearest_to_the_prices() -> None:
-    shib = replace(good(), step=Decimal("1e-8"), **{name: np.full(3, 2118) for name in PRICES})
+    prices: dict[str, Any] = {name: np.full(3, 2118) for name in PRICES}
+    shib = replace(good(), step=Decimal("1e-8"), **prices)
     assert shib.closes().tolist() == [2.118e-05] * 3
     assert good().closes().tolist() == [192.54, 190.7, 191.59]
 
@@ -163,8 +164,9 @@ def test_refuses_columns_that_do_not_fit_each_other(change: dict[str, Any], fiel
 def test_refuses_a_bar_that_cannot_be(
     name: str, values: list[Any], index: int, field: str, says: str
 ) -> None:
+    change: dict[str, Any] = {name: np.array(values)}
     with pytest.raises(BadCandle, match=says) as no:
-        replace(good(), **{name: np.array(values)})
+        replace(good(), **change)
     assert (no.value.index, no.value.field) == (index, field)
 
 
@@ -338,7 +340,7 @@ def test_refuses_a_bad_cell_with_its_line_and_field(
         ("\n".join(ROWS), None, "lacks the columns date, open"),
         (GOOD.replace("190.39,", ""), 3, "has 5 fields, the header 6"),
         (GOOD.replace("190.39,", "190.39,7,"), 3, "has 7 fields, the header 6"),
-        (GOOD[:-30], 4, "has 4 fields, the header 6"),
+        (GOOD[:-30], 4, "has 3 fields, the header 6"),
         (GOOD.replace(ROWS[1], ROWS[1] + "\n"), 4, "has 0 fields"),
         (GOOD.replace("192.54,192.64", '192.54,"192.64'), 3, "quoted cell that does not end"),
         (GOOD.replace("192.64", "9" * 200_000), 3, "is no csv"),
@@ -585,7 +587,7 @@ def test_reads_all_the_real_files_whole_and_in_order(tmp_path: Path) -> None:
         candles = read_candles(path)
         assert len(candles) == gzip.decompress(path.read_bytes()).count(b"\n") - 1
         assert gaps(candles) == Gaps(0, None)
-        if len(candles) < 10_000:
+        if candles.timeframe == "1h":
             write_candles(candles, tmp_path / path.name)
             assert read_candles(tmp_path / path.name) == candles
     hourly = read_folder(PRICE_FILES, "1h")

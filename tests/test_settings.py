@@ -104,6 +104,10 @@ def test_command_line_beats_environment_beats_file_beats_preset(monkeypatch: pyt
     assert (settings.paper.bars, settings.dry_run_wallet) == (7, Decimal(50))
 
 
+def test_an_option_may_name_the_preset_as_any_key() -> None:
+    assert load_settings(None, None, {"preset": "small"}).preset == "small"
+
+
 def test_environment_sets_one_key_of_a_section_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOTWISE__SIZING__TIER_MIN_COSTS__MEME", "3.10")
     monkeypatch.setenv("LOTWISE__SIZING__RAISE_TO_MINIMUM", "false")
@@ -268,7 +272,7 @@ def test_a_value_that_cannot_be_is_told_what_would_be_right(text: str, said: str
     assert message.startswith("config.json:1: ") and said in message
 
 
-def test_a_section_that_is_no_section_is_refused_even_below_a_variable(
+def test_a_section_that_is_none_is_refused_even_below_a_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LOTWISE__SIZING__RESERVE", "1")

@@ -60,7 +60,7 @@ class Fault(NamedTuple):
     problem: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        return ": ".join(dict.fromkeys(part for part in self if part))
 
 
 class BadSettings(Problem):
@@ -97,10 +97,10 @@ def read_layers(
     what is wrong with the choice of the preset.
 
     `overrides` are options by dotted key (None: not given); `keys` are all that a variable may
-    name. Raises Problem for a file that cannot be read.
+    name. Raises BadSettings for a file that cannot be read.
     """
     options: dict[str, Any] = {}
-    for key, value in {**overrides, "preset": preset}.items():
+    for key, value in (*overrides.items(), ("preset", preset)):
         if value is not None:
             _put(options, tuple(key.split(".")), value)
     file = _file(config)
@@ -142,7 +142,7 @@ def _environment(keys: Iterable[KeyPath]) -> Layer:
     for name, text in os.environ.items():
         if name.startswith(ENV_PREFIX):
             _put(values, paths.get(name, (name,)), text)
-    return Layer(values, lambda path: path[0] if path[0] in os.environ else variable(path), variable)
+    return Layer(values, lambda path: path[0] if path[0].startswith(ENV_PREFIX) else variable(path), variable)
 
 
 def _file(config: Path | None) -> list[Layer]:
