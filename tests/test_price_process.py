@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lotwise.domain.values import BadField, Time
+from lotwise.exchange import prices
 from lotwise.exchange.prices import BLOCK, PriceProcess, synthetic_candles
 from lotwise.strategies.candles import TIMEFRAMES, Candles
 from lotwise.strategies.dip import Dip
@@ -42,6 +43,12 @@ def test_more_bars_only_add_at_the_end() -> None:
     for bars in (1, 200, BLOCK, BLOCK + 1):
         end = Time(START + bars * TIMEFRAMES["1m"])
         assert synthetic_candles(SOL, bars, "1m", START) == long.between(START, end)
+
+
+def test_the_size_of_a_block_changes_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = synthetic_candles(SOL, 500, "1h", START)
+    monkeypatch.setattr(prices, "BLOCK", 7)
+    assert synthetic_candles(SOL, 500, "1h", START) == whole
 
 
 def test_another_seed_or_symbol_is_another_market() -> None:

@@ -221,6 +221,10 @@ def test_a_file_that_cannot_be_read_is_told_apart(name: str, content: bytes, sai
     assert caught.value.message.startswith(said)
 
 
+def test_a_key_that_cannot_be_found_in_the_text_is_told_with_the_file_alone() -> None:
+    assert refusal('{"s\\u0065ed": -1}').startswith("config.json: seed: -1 must be")
+
+
 def test_a_missing_file_and_a_folder_are_refused() -> None:
     for path in ("nowhere.json", "."):
         with pytest.raises(BadSettings, match="cannot be read"):

@@ -106,20 +106,25 @@ def settle(lots: int, kept_ppm: int, fee_ppm: int) -> tuple[int, int]:
     return proceeds - lots - buy_fee - sell_fee, buy_fee + sell_fee
 
 
+def fee_ppm(fee_rate: Decimal) -> int:
+    """A fee rate in parts per million; BadField when it is none."""
+    require(0 <= fee_rate < 1, "fee_rate", "must be a fraction from 0 to below 1")
+    return ppm(fee_rate, "fee_rate")
+
+
 def project(plan: Plan, fee_rate: Decimal) -> Course:
     """The course of a plan under one fee rate for both sides, in whole ppm. Raises BadField."""
-    require(0 <= fee_rate < 1, "fee_rate", "must be a fraction from 0 to below 1")
+    kept_ppm, fee = PPM + ppm(plan.gain, "gain"), fee_ppm(fee_rate)
     market = Market("BASE/QUOTE", Decimal(1), UNIT, UNIT, Decimal(0), DIGITS, fee_rate, fee_rate)
     policy = Policy(cap=plan.cap, fraction=plan.fraction, floor=plan.minimum)
     wish = Opportunity(market.symbol, price=Decimal(1))
-    kept_ppm, fee_ppm = PPM + ppm(plan.gain, "gain"), ppm(fee_rate, "fee_rate")
     free, lock_out = plan.balance, None
     for trade in range(1, plan.trades + 1):
         size = size_order(wish, market, Amount(free, market.quote), policy)
         if isinstance(size, Refused):
             lock_out = LockOut(trade, size.reason, size.needed)
             break
-        change, _ = settle(int(size.quantity / UNIT), kept_ppm, fee_ppm)
+        change, _ = settle(int(size.quantity / UNIT), kept_ppm, fee)
         free = EXACT.add(free, money(change))
     profit = EXACT.subtract(free, plan.balance)
     return Course(free, profit, -ratio_up(-profit, plan.balance), lock_out)

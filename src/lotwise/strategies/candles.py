@@ -125,7 +125,7 @@ class Candles:
     def closes(self) -> Floats:
         """Closing prices as floats, for signals only."""
         # Dividing by 10^n gives the float nearest to the price; multiplying by 10^-n would not.
-        return self.close / 10.0**self.decimals
+        return self.close / float(10**self.decimals)
 
     def between(self, start: Time, end: Time) -> "Candles":
         """The bars that open at or after start and before end (views, not copies)."""
