@@ -7,7 +7,7 @@ from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from random import Random
 
-from sizing_oracle import FineOracle, Oracle, question_of
+from tests.sizing_oracle import FineOracle, Oracle, question_of
 
 from lotwise import (
     Amount,

@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 from math import ceil, floor
 
 from hypothesis import settings
@@ -106,10 +107,10 @@ class ExchangeLife(RuleBasedStateMachine):
     ) -> None:
         self.limit(account, self.make(name, symbol, side, lots), away, kind)
 
-    @rule(account=accounts, name=names, symbol=symbols, lots=lots, away=st.integers(1, 4))
-    def waiting_pair(self, account: str, name: str, symbol: str, lots: int, away: int) -> None:
-        """A buy below the market and a sale above it."""
-        for side in Side:
+    @rule(name=names, symbol=symbols, lots=lots, away=st.integers(1, 4))
+    def waiting_pairs(self, name: str, symbol: str, lots: int, away: int) -> None:
+        """A buy below the market and a sale above it, of two accounts."""
+        for account, side in product(("bob", "ann"), Side):
             sign = -1 if side is Side.BUY else 1
             order = self.make(f"{name}-{side}", symbol, side, lots)
             self.limit(account, order, sign * away, (TimeInForce.GTD, away % 2 == 0, 8 * away))
@@ -157,9 +158,15 @@ class ExchangeLife(RuleBasedStateMachine):
         assert bool(reports) == was_open
         self.hear([(account, report) for report in reports])
 
-    @rule(symbol=symbols, low=quarters, height=st.integers(0, 20), close=st.integers(0, 20))
-    def candle(self, symbol: str, low: int, height: int, close: int) -> None:
-        opened, self.now = self.now, self.now + 10
+    @rule(
+        symbol=symbols,
+        low=quarters,
+        height=st.integers(0, 40),
+        close=st.integers(0, 40),
+        ago=st.integers(0, 1),
+    )
+    def candle(self, symbol: str, low: int, height: int, close: int, ago: int) -> None:
+        opened, self.now = self.now - ago, self.now + 10
         end = low + min(close, height)
         bar = Candle(symbol, Time(opened), D(low) / 4, D(low + height) / 4, D(low) / 4, D(end) / 4, D(1))
         told = self.exchange.settle(bar, Time(self.now))

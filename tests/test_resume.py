@@ -58,10 +58,8 @@ def test_a_run_that_dies_twice_ends_in_the_same_rows_and_state(
     path = tmp_path / "run.journal"
     settings = settings_of(dry_run_wallet="40", max_open_trades=3, paper__bars=BARS, entry__lifetime_bars=2)
     for commits in (first, 2):
-        journal = MortalJournal(path, commits, after)
-        with pytest.raises(Death):
-            run_through(settings, built_in(settings), journal)
-        journal.close()
+        with MortalJournal(path, commits, after) as mortal, pytest.raises(Death):
+            run_through(settings, built_in(settings), mortal)
     with Journal(path) as journal:
         joined = run_through(settings, built_in(settings), journal)
     assert (journal_hash(path), state_hash(joined.engine.state)) == whole

@@ -266,7 +266,7 @@ def test_a_missing_file_and_a_folder_are_refused() -> None:
         ('{"pairs": []}', "name at least one pair"),
         ('{"pairs": ["SOL/USDT", "SOL/USDT"]}', "SOL/USDT stands twice"),
         ('{"pairs": ["SOL/USD"]}', "SOL/USD is not paid in USDT; write SOL/USDT, or change stake_currency"),
-        ('{"rules": {"rules_on": "yesterday"}}', "write it as 2025-07-29, or latest or floors"),
+        ('{"rules": {"rules_on": "yesterday"}}', "write it as 2025-07-29, or latest or dated or floors"),
         ('{"rules": {"rules_on": "2025-02-30"}}', "day is out of range"),
         ('{"rules": {"fees_on": "floors"}}', "floors is no day"),
     ],

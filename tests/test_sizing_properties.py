@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from sizing_cases import (
+from tests.sizing_cases import (
     LISTED,
     PPM,
     Case,
@@ -21,7 +21,7 @@ from sizing_cases import (
     draw_extreme_case,
     draw_listed_case,
 )
-from sizing_oracle import told
+from tests.sizing_oracle import told
 
 from lotwise import Bound, FeeAsset, Reason, Refused, Sized
 from lotwise.domain.sizing import (

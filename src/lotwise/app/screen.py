@@ -96,10 +96,10 @@ class Screen(AbstractContextManager["Screen"]):
         engine, totals = self._engine, self._engine.state.totals
         equity, start, quote = engine.equity(), totals.deposits, engine.plan.quote
         change = EXACT.subtract(equity, start)
-        colour = "green" if change >= 0 else "red"
+        colour, sign = ("green", "+") if change >= 0 else ("red", "")
         grid = Table.grid(padding=(0, 3))
         grid.add_row(
-            f"[bold]{money(equity, quote)}[/] [{colour}]{'+' if change >= 0 else ''}{money(change, quote)}[/]",
+            f"[bold]{money(equity, quote)}[/] [{colour}]{sign}{money(change, quote)}[/]",
             f"orders [bold]{totals.orders}[/]",
             f"refused for size [bold]{totals.size_rejections}[/]",
             f"round trips [bold]{totals.trades}[/] (won {totals.wins})",

@@ -168,15 +168,16 @@ class Entry(_Section):
 
 class Rules(_Section):
     rules_on: Annotated[
-        date | Literal["latest", "floors"], BeforeValidator(partial(_day, ("latest", "floors")))
+        date | Literal["latest", "dated", "floors"],
+        BeforeValidator(partial(_day, ("latest", "dated", "floors"))),
     ] = _key(
         "2025-07-29",
-        "date, latest or floors",
-        "The day whose exchange minimums hold; floors: none but the policy's own floors.",
+        "date, latest, dated or floors",
+        "The day whose exchange minimums hold; dated: each candle's own; floors: none but the policy's.",
     )
-    fees_on: Annotated[date | Literal["latest"], BeforeValidator(partial(_day, ("latest",)))] = _key(
-        "2025-07-29", "date or latest", "The day whose fee schedule holds."
-    )
+    fees_on: Annotated[
+        date | Literal["latest", "dated"], BeforeValidator(partial(_day, ("latest", "dated")))
+    ] = _key("2025-07-29", "date, latest or dated", "The day whose fee schedule holds.")
     volume_30d: NotNegative = _key("0", "USD", "The traded volume of 30 days, which picks the fee tier.")
 
 

@@ -251,7 +251,9 @@ def after(state: OrderState, report: Report) -> OrderState:
         return state
     status = NEXT[state.status].get(type(report))
     if status is None:
-        raise ImpossibleReport(f"{type(report).__name__} for order {report.client_id}, which is {state.status}")
+        raise ImpossibleReport(
+            f"{type(report).__name__} for order {report.client_id}, which is {state.status}"
+        )
     if isinstance(report, Accepted):
         return replace(state, status=status, venue_id=report.venue_id)
     if not isinstance(report, Fill):

@@ -159,7 +159,7 @@ def choose_lots(purse: Purse, terms: Terms, ceiling: int) -> tuple[int, int, int
     hard = cap // lot_cost
     if hard < lots:
         bound, lots = CAP, hard
-    if 0 <= risk:
+    if risk >= 0:
         risk_lots = risk // lot_cost
         if risk_lots < lots:
             bound, lots = RISK, risk_lots
@@ -375,16 +375,16 @@ def size_order(opportunity: Opportunity, market: Market, free: Amount, policy: P
     for a price off tick, another symbol or another asset; a size that cannot be is Refused.
 
     >>> from lotwise import *
-    >>> sol = Market("SOL/USDT", tick_size=exact("0.01"), lot_step=exact("0.00000001"),
-    ...     min_quantity=exact("0.01"), min_notional=exact("0.5"), quote_precision=8,
-    ...     maker_fee=exact("0.004"), taker_fee=exact("0.008"))
-    >>> size_order(Opportunity("SOL/USDT", exact("150.12")), sol, amount("2.86 USDT"), Policy(cap=exact("10"))).quantity
+    >>> tick, lot, least, cost, maker, taker = map(exact, "0.01 0.00000001 0.01 0.5 0.004 0.008".split())
+    >>> sol = Market("SOL/USDT", tick, lot, least, cost, 8, maker, taker)
+    >>> wish, policy = Opportunity("SOL/USDT", exact("150.12")), Policy(cap=exact("10"))
+    >>> size_order(wish, sol, amount("2.86 USDT"), policy).quantity
     Decimal('0.01809885')
     """
     if opportunity.symbol != market.symbol:
         raise BadField("symbol", f"{opportunity.symbol} is not {market.symbol}")
     if free.asset != market.quote:
-        raise BadField("free", f"is in {free.asset}; {market.symbol} is paid in {market.quote}")
+        raise BadField("free", f"is in {free.asset}, but {market.symbol} is paid in {market.quote}")
     frame = _frame(market, policy, opportunity.liquidity, market.grid.digits)
     spendable = EXACT.subtract(free.number, policy.reserve)
     quanta = EXACT.multiply(spendable, frame.scale)

@@ -131,7 +131,7 @@ def _walkers(purse: Purse, terms: Terms, chance: Chance) -> tuple[Any, Any]:
         change, fees = _settle_64(lots, lose_ppm + won * edge_ppm, fee)
         return outcome, free + change if outcome != OVERFLOW else BURST, fees
 
-    trade_64 = _inline(trade)
+    trade_64: Any = _inline(trade)
 
     def grow(tree: Tree) -> None:
         for node in range(tree.frees.size // 2):
@@ -143,7 +143,7 @@ def _walkers(purse: Purse, terms: Terms, chance: Chance) -> tuple[Any, Any]:
     def follow(first: np.uint64, tree: Tree, walks: Walks) -> None:
         finals, costs, locked_out = walks
         for path in range(finals.size):
-            counter, node = first + np.uint64(path) * _PATH, 0
+            counter, node = first + np.uint64(path) * _PATH, np.int64(0)
             for step in range(tree.depth):
                 locked_out[step] += tree.outcomes[node] > MINIMUM
                 node = 2 * node + 1 + np.int64(_mixed_64(counter) >> _LOW < wins)
