@@ -14,7 +14,7 @@ from rich.text import Text
 from lotwise.app.summary import MONEY, money, money_up, percent
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.domain.market import break_even_move
-from lotwise.domain.values import BadField, NotExact, exact, plain, ratio_up, round_up
+from lotwise.domain.values import EXACT, BadField, NotExact, exact, plain, ratio_up, round_up
 from lotwise.kraken.fees import FEE_SCHEDULES
 from lotwise.research import MissingExtra
 from lotwise.research.projection import Course, Odds, Plan, project
@@ -58,9 +58,11 @@ def command(as_json: bool, trades: int, paths: int, seed: int, **texts: str | No
         click.echo(to_json(projection.json(monte_carlo)))
         return
     console = Console(highlight=False)
+    if monte_carlo:
+        show_odds(console, plan, monte_carlo)
     show(console, projection)
     if monte_carlo:
-        show_monte_carlo(console, projection.plan, monte_carlo)
+        show_paths(console, plan, monte_carlo)
     console.print(
         "\nA projection of these assumptions, no promise: spread and slippage are not in it, gains are not"
         " alike, and fees and minimums change.",
@@ -144,14 +146,25 @@ def _monte_carlo(
     return simulate(projection.plan, projection.fee_rate, odds, os.cpu_count() or 1)
 
 
+def show_odds(console: Console, plan: Plan, found: "MonteCarlo") -> None:
+    """The verdict at the odds that were given."""
+    profit = EXACT.subtract(found.mean, plan.balance)
+    verb = "makes" if profit > 0 else "loses"
+    console.print(
+        f"At these odds this plan {verb} {money(profit).lstrip('-')} on average after fees, and"
+        f" {_percent_up(found.loss_probability)} of its paths end with a loss.",
+        style=_style(profit),
+    )
+
+
 def show(console: Console, projection: Projection) -> None:
     """The verdict first, then the numbers it rests on."""
     plan, net, taker_rate = projection.plan, projection.net, projection.taker_fee_rate
     own = "your fees" if projection.own_rate else "maker orders"
     console.print(
-        f"After fees this plan {_outcome(net)} with {own}; with taker orders ({percent(taker_rate)} a side"
-        f" since {projection.fees_as_of}) it {_outcome(projection.net_taker)}.",
-        style="bold green" if net.profit > 0 else "bold red",
+        f"If every trade gains, this plan {_outcome(net)} after fees with {own}; with taker orders"
+        f" ({percent(taker_rate)} a side since {projection.fees_as_of}) it {_outcome(projection.net_taker)}.",
+        style=_style(net.profit),
     )
     rows = (
         ("gross", Decimal(0), projection.gross),
@@ -190,6 +203,10 @@ def _outcome(course: Course) -> str:
     return f"{verb} {size} ({_signed(percent(course.growth))})"
 
 
+def _style(profit: Decimal) -> str:
+    return "bold green" if profit > 0 else "bold red"
+
+
 def _signed(text: str) -> str:
     return text if text.startswith("-") else f"+{text}"
 
@@ -210,7 +227,7 @@ def _show_lock_out(console: Console, name: str, course: Course) -> None:
         )
 
 
-def show_monte_carlo(console: Console, plan: Plan, found: "MonteCarlo") -> None:
+def show_paths(console: Console, plan: Plan, found: "MonteCarlo") -> None:
     """Where the paths end, as a few numbers and a histogram."""
     console.print(
         f"\n{found.paths:,} paths at these fees, drawn from seed {found.seed}: half end below"
@@ -219,8 +236,8 @@ def show_monte_carlo(console: Console, plan: Plan, found: "MonteCarlo") -> None:
     )
     halfway = found.lock_out_by_trade[(plan.trades - 1) // 2]
     console.print(
-        f"Ends with a loss: {_percent_up(found.loss_probability)}. Locked out:"
-        f" {_percent_up(found.lock_out_probability)} by the last trade, {_percent_up(halfway)} halfway."
+        f"Locked out by the minimum: {_percent_up(halfway)} halfway,"
+        f" {_percent_up(found.lock_out_probability)} by the last trade."
     )
     console.print()
     most = max(part.paths for part in found.histogram)

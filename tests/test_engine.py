@@ -1,0 +1,265 @@
+"""What the engine does with a moment: told as candles in, orders and fills out."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lotwise.app.wire import Run, Source, open_run, plan_of
+from lotwise.domain.market import Candle, Liquidity, Market
+from lotwise.domain.orders import Canceled, Expired, Fill, Opportunity, Purpose
+from lotwise.domain.values import Time
+from lotwise.engine.checks import LADDER, Wish, climb
+from lotwise.engine.plan import Plan
+from lotwise.engine.records import Decided, MarketUpdate, Record, Rung, Skip, Submit
+from lotwise.engine.state import State
+from lotwise.store.journal import Journal
+from lotwise.strategies.candles import Candles, Floats
+from lotwise.venues.feeds import RecordedFeed
+from tests.runs import settings_of
+
+HOUR = 3_600_000
+START = 1_753_747_200_000
+"""2025-07-29T00:00:00Z."""
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A strategy that wishes when it is told to."""
+
+    wishes: dict[str, list[float]]
+    name: str = "scripted"
+    warm_up: int = 0
+
+    def confidence(self, candles: Candles) -> Floats:
+        wishes = self.wishes.get(candles.symbol, [])
+        return np.array(wishes + [0.0] * (len(candles) - len(wishes)))
+
+
+def bars(symbol: str, *rows: tuple[int, int, int, int]) -> Candles:
+    """Hourly candles of (open, high, low, close) in hundredths."""
+    columns = [np.array(column, dtype=np.int64) for column in zip(*rows, strict=True)]
+    dates = START + HOUR * np.arange(len(rows), dtype=np.int64)
+    return Candles(symbol, "1h", dates, *columns, Decimal("0.01"), np.ones(len(rows)))
+
+
+SOL = "SOL/USDT"
+CALM = (10000, 10010, 9990, 10000)
+
+
+def told(
+    tmp_path: Any, wishes: dict[str, list[float]], candles: dict[str, Candles], **overrides: Any
+) -> tuple[Run, list[Record]]:
+    """The run of these candles and all its records."""
+    records: list[Record] = []
+    keys = {"dry_run_wallet": 10, "pairs": ",".join(candles), "paper__spread": 0, **overrides}
+    settings = settings_of(**keys)
+    with Journal(tmp_path / "engine.journal") as journal:
+        joined = open_run(settings, Source("scripted", candles), journal, None)
+        joined.feed = RecordedFeed(candles, Scripted(wishes))
+
+        async def whole() -> None:
+            from lotwise.app.loop import trade
+
+            await trade(joined, lambda _, moment: records.extend(moment))
+
+        asyncio.run(whole())
+    return joined, records
+
+
+def of(records: list[Record], kind: type) -> list[Any]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def test_a_maker_entry_fills_only_when_the_price_trades_through_it(tmp_path: Any) -> None:
+    touched = bars(SOL, CALM, (10000, 10010, 10000, 10005), CALM)
+    _, records = told(tmp_path, {SOL: [0, 0, 0]}, {SOL: touched})
+    assert of(records, Fill) == []
+    _, records = told(tmp_path / "touch", {SOL: [1]}, {SOL: touched}, entry__lifetime_bars=1)
+    assert of(records, Fill) == [] and len(of(records, Expired)) == 1
+    through = bars(SOL, CALM, (10000, 10010, 9999, 10005), CALM)
+    _, records = told(tmp_path / "through", {SOL: [1]}, {SOL: through}, entry__lifetime_bars=1)
+    (fill,) = of(records, Fill)
+    assert (fill.price, fill.liquidity) == (Decimal(100), Liquidity.MAKER)
+
+
+def test_what_an_order_sets_aside_is_what_the_sizing_said_and_the_fill_costs(tmp_path: Any) -> None:
+    joined, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10005))})
+    entry = of(records, Submit)[0].order
+    (fill,) = of(records, Fill)
+    assert entry.reserve == fill.cost + fill.fee
+    assert joined.engine.state.ledger.total("USDT").number == 10 - entry.reserve.number
+
+
+def test_a_target_is_not_taken_in_the_bar_of_the_entry(tmp_path: Any) -> None:
+    wild = (10000, 12000, 9900, 10000)
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, wild, CALM)})
+    assert len(of(records, Fill)) == 1
+    _, records = told(
+        tmp_path / "next", {SOL: [1]}, {SOL: bars(SOL, CALM, wild, (10000, 12000, 9900, 10000))}
+    )
+    sale = of(records, Fill)[1]
+    assert (sale.price, sale.liquidity, sale.time) == (Decimal(105), Liquidity.MAKER, START + 3 * HOUR)
+
+
+def test_the_stop_comes_before_the_target_when_a_candle_cannot_tell(tmp_path: Any) -> None:
+    both = (10000, 12000, 9000, 11000)
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000), both)})
+    sale = of(records, Fill)[1]
+    assert len(of(records, Canceled)) == 1, "the target's order holds the coins until it is cancelled"
+    assert (sale.price, sale.liquidity) == (Decimal("96.90"), Liquidity.TAKER), "97 less 0.1 % slippage, down"
+
+
+def test_a_stop_that_the_market_jumps_over_is_sold_at_the_open(tmp_path: Any) -> None:
+    jump = (9000, 9100, 8900, 9050)
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000), jump)})
+    assert of(records, Fill)[1].price == Decimal("89.91")
+
+
+def test_an_entry_whose_bar_falls_to_the_stop_is_stopped_in_that_bar(tmp_path: Any) -> None:
+    joined, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9600, 9650), CALM)})
+    entry, sale = of(records, Fill)
+    assert entry.time == sale.time
+    assert joined.engine.state.totals.trades == 1 and not joined.engine.state.holdings
+
+
+def test_the_surest_wish_comes_first_and_the_next_is_told_why_not(tmp_path: Any) -> None:
+    pairs = {SOL: bars(SOL, CALM, CALM), "ADA/USDT": bars("ADA/USDT", (50, 51, 49, 50), (50, 51, 49, 50))}
+    _, records = told(tmp_path, {SOL: [0.6], "ADA/USDT": [0.9]}, pairs)
+    first, second = of(records, Decided)
+    assert (first.symbol, first.reason) == ("ADA/USDT", None)
+    assert (second.symbol, second.reason) == (SOL, Skip.MAX_OPEN_TRADES)
+    _, records = told(
+        tmp_path / "two",
+        {SOL: [0.6], "ADA/USDT": [0.9]},
+        pairs,
+        max_open_trades=2,
+        sizing__max_order_size_usdt=4,
+    )
+    assert [decision.reason for decision in of(records, Decided)] == [None, None]
+
+
+def test_a_wish_below_the_confidence_asked_for_is_no_wish(tmp_path: Any) -> None:
+    _, records = told(tmp_path, {SOL: [0.4]}, {SOL: bars(SOL, CALM, CALM)}, entry__min_confidence="0.5")
+    assert of(records, Decided) == []
+
+
+def test_a_pair_with_an_order_or_a_position_gets_no_second_one(tmp_path: Any) -> None:
+    _, records = told(tmp_path, {SOL: [1, 1, 1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000), CALM)})
+    _, second, third = of(records, Decided)
+    assert [second.reason, third.reason] == [Skip.PAIR_BUSY] * 2
+    assert (second.rungs[-1].have, third.rungs[-1].have) == ("a position", "a position")
+
+
+def test_a_taker_entry_at_the_fees_of_today_needs_more_than_one_percent(tmp_path: Any) -> None:
+    today = {"rules__fees_on": "latest", "entry__style": "taker"}
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, CALM)}, target="0.01", **today)
+    (decision,) = of(records, Decided)
+    assert decision.reason == Skip.EDGE_BELOW_FEES
+    rung = decision.rungs[-1]
+    assert "0.012049" in rung.have, "(1.008 / 0.996 - 1), rounded up"
+    assert rung.remedy.startswith("a target of at least 0.012049")
+    _, records = told(tmp_path / "cure", {SOL: [1]}, {SOL: bars(SOL, CALM, CALM)}, target="0.012049", **today)
+    assert of(records, Decided)[0].reason is None
+
+
+def test_a_pair_whose_rules_are_not_known_is_skipped_with_the_day_they_are_known_from(tmp_path: Any) -> None:
+    _, records = told(
+        tmp_path,
+        {SOL: [1]},
+        {SOL: bars(SOL, CALM, CALM)},
+        rules__rules_on="2020-01-01",
+        rules__fees_on="2025-07-29",
+    )
+    (decision,) = of(records, Decided)
+    assert decision.reason == Skip.RULES_UNKNOWN and "2025-01-01" in decision.rungs[-1].remedy
+
+
+def test_a_refusal_for_size_carries_the_balance_that_would_do_and_that_does(tmp_path: Any) -> None:
+    candles = {SOL: bars(SOL, (15000, 15010, 14990, 15000), (15000, 15010, 14990, 15000))}
+    _, records = told(tmp_path, {SOL: [1]}, candles, dry_run_wallet="2.86")
+    (decision,) = of(records, Decided)
+    assert decision.reason == "BELOW_MIN_QUANTITY" and decision.needed is not None
+    _, records = told(tmp_path / "cure", {SOL: [1]}, candles, dry_run_wallet=str(decision.needed))
+    assert of(records, Decided)[0].reason is None
+
+
+def wish(plan: Plan, late: int = 0) -> Wish:
+    market = plan.markets(SOL, Time(START))
+    assert isinstance(market, Market)
+    candle = Candle(SOL, Time(START), *[Decimal(100)] * 4, Decimal(1))
+    opportunity = Opportunity(SOL, Decimal(100), Liquidity.MAKER, Time(START + HOUR + late))
+    return Wish(opportunity, candle, market, State(), plan)
+
+
+def test_a_bar_that_closed_earlier_is_stale() -> None:
+    _, reason = climb(wish(plan_of(settings_of(), "run"), late=HOUR))
+    assert reason is Skip.STALE_DATA
+
+
+def test_a_check_that_breaks_refuses_with_its_text() -> None:
+    def broken(_: Wish) -> Rung:
+        raise ZeroDivisionError("no volume")
+
+    rungs, reason = climb(wish(plan_of(settings_of(), "run")), {Skip.STALE_DATA: broken})
+    assert reason is Skip.CHECK_FAILED
+    assert rungs[-1].have == "ZeroDivisionError: no volume" and not rungs[-1].passed
+
+
+def test_every_rung_says_yes_to_a_wish_with_nothing_against_it() -> None:
+    rungs, reason = climb(wish(plan_of(settings_of(), "run")))
+    assert reason is None and len(rungs) == len(LADDER)
+
+
+def test_the_stop_of_a_position_is_where_the_sizing_proved_it_sellable(tmp_path: Any) -> None:
+    joined, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000))})
+    entry = of(records, Submit)[0]
+    assert (entry.stop, entry.target) == (Decimal(97), Decimal(105))
+    assert joined.engine.stops() == {SOL: Decimal(97)}
+    target = of(records, Submit)[1].order
+    assert target.purpose is Purpose.TARGET
+    assert target.quantity == joined.engine.state.holdings[SOL].position.quantity
+
+
+def test_an_exit_that_is_refused_is_shown_and_not_tried_for_ever(tmp_path: Any) -> None:
+    """The minimum rises above the holding while it is held."""
+    joined, _ = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000))})
+    market = joined.engine.plan.markets(SOL, Time(START))
+    assert isinstance(market, Market)
+    raised = replace(market, min_quantity=Decimal(1))
+    joined.engine.plan = replace(joined.engine.plan, markets=lambda *_: raised)
+    joined.venue._rules = joined.engine.plan.markets
+    fall = bars(SOL, (9000, 9100, 8900, 9050), (9000, 9100, 8900, 9050))
+    orders = joined.engine.state.totals.orders
+    feed = RecordedFeed({SOL: replace(fall, dates=fall.dates + 10 * HOUR)}, Scripted({}))
+
+    async def rest() -> None:
+        async for update in feed.moments(Time(0)):
+            await moment(joined, update)
+
+    asyncio.run(rest())
+    totals = joined.engine.state.totals
+    assert totals.orders == orders + 1 and totals.size_rejections == 1
+    assert joined.engine.state.holdings[SOL].stuck is not None
+
+
+async def moment(joined: Run, update: MarketUpdate) -> None:
+    async for first in joined.venue.events(update, joined.engine.stops):
+        waiting = [first]
+        while waiting:
+            for record in joined.engine.handle(waiting.pop(0)):
+                if type(record).__name__ in ("Submit", "Cancel"):
+                    waiting += await joined.venue.carry_out(record, lambda: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("style", ["maker", "taker"])
+def test_fees_are_those_of_the_role_the_order_plays(tmp_path: Any, style: str) -> None:
+    _, records = told(
+        tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000))}, entry__style=style
+    )
+    fill = of(records, Fill)[0]
+    rate = {"maker": Decimal("0.0025"), "taker": Decimal("0.0040")}[style]
+    assert 0 <= fill.fee.number - fill.price * fill.quantity * rate < Decimal("0.00001")
