@@ -5,8 +5,14 @@ import difflib
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
+
+from lotwise.app.terminal import UNAVAILABLE
+
+INTERRUPTED = 130
+"""Ctrl-C where nothing is under way that could be gone on with, as shells count it."""
 
 COMMANDS = {
     "size": "Size orders: JSON lines in, one decision a line out.",
@@ -58,9 +64,29 @@ def cli() -> None:
 
 def main() -> None:
     """The console entry point."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))
     try:
-        cli(prog_name="lotwise")
+        code = cli.main(prog_name="lotwise", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as told:
+        told.show()
+        code = told.exit_code
+    except click.Abort:
+        code = INTERRUPTED
     except BrokenPipeError:
-        # The reader has left (as `head` does): nothing is lost, and nothing more is to be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = _stop_writing(0)  # the reader has left, as `head` does: no more is to be said
+    except SystemExit as end:
+        # 1 is how click and rich end when the reader has left.
+        code = _stop_writing(0) if end.code == 1 else end.code
+    except OSError as trouble:
+        click.echo(f"Error: {trouble.filename or 'output'}: {trouble.strerror}", err=True)
+        code = _stop_writing(UNAVAILABLE)
+    sys.exit(code)
+
+
+def _stop_writing(code: int) -> int:
+    """What is still buffered cannot be written: let it not be tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code

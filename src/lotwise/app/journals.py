@@ -26,12 +26,18 @@ def fresh_journal() -> Path:
 
 def newest_journal() -> Path:
     """The journal that was written last in ./runs; Problem when there is none."""
-    found = max(RUNS.glob("*.journal"), key=lambda path: path.stat().st_mtime, default=None)
+    found = max(RUNS.glob("*.journal"), key=_written, default=None)
     if found is None:
         raise Problem(
             f"there is no journal in ./{RUNS}; start one with `lotwise run`, or name one with --journal"
         )
     return found
+
+
+def _written(path: Path) -> int:
+    """When a journal was last written, in nanoseconds; while a run is on, that shows beside it only."""
+    files = path, path.with_name(f"{path.name}-wal")
+    return max(file.stat().st_mtime_ns for file in files if file.exists())
 
 
 def problem(trouble: JournalError) -> Problem:

@@ -26,9 +26,9 @@ LINE_SECONDS = 2.0
 class Screen(AbstractContextManager["Screen"]):
     """Watches a run. On a terminal a live view; elsewhere plain lines, now and then."""
 
-    def __init__(self, console: Console, engine: Engine, title: str, moments: int) -> None:
+    def __init__(self, console: Console, engine: Engine, title: tuple[str, str], moments: int) -> None:
         self._engine = engine
-        self._title = title
+        self._title, self._caution = title
         self._console = console
         self._latest: deque[str] = deque(maxlen=LATEST)
         self._time = engine.state.time
@@ -49,7 +49,7 @@ class Screen(AbstractContextManager["Screen"]):
         if self._live:
             self._live.start()
         else:
-            self._console.print(self._title, markup=False, highlight=False)
+            self._console.print(f"{self._title} ({self._caution})", markup=False, highlight=False)
         return self
 
     def __exit__(
@@ -86,7 +86,13 @@ class Screen(AbstractContextManager["Screen"]):
     def _view(self) -> RenderableType:
         latest = "\n".join(self._latest) or "no wish yet"
         return Group(
-            Panel(self._numbers(), title=self._title, title_align="left"),
+            Panel(
+                self._numbers(),
+                title=self._title,
+                title_align="left",
+                subtitle=self._caution,
+                subtitle_align="right",
+            ),
             self._positions(),
             Panel(latest, title="Latest decisions", title_align="left"),
             self._progress,
@@ -97,14 +103,16 @@ class Screen(AbstractContextManager["Screen"]):
         equity, start, quote = engine.equity(), totals.deposits, engine.plan.quote
         change = EXACT.subtract(equity, start)
         colour, sign = ("green", "+") if change >= 0 else ("red", "")
-        grid = Table.grid(padding=(0, 3))
+        grid = Table.grid(padding=(0, 4))
         grid.add_row(
-            f"[bold]{money(equity, quote)}[/] [{colour}]{sign}{money(change, quote)}[/]",
-            f"orders [bold]{totals.orders}[/]",
-            f"refused for size [bold]{totals.size_rejections}[/]",
-            f"round trips [bold]{totals.trades}[/] (won {totals.wins})",
-            f"fees {money(totals.fees_paid, quote)}",
+            f"equity [bold]{money(equity, quote)}[/] [{colour}]{sign}{money(change)}[/]",
+            f"fees {money(totals.fees_paid)}",
             f"largest fall {percent(totals.max_drawdown_fraction)}",
+        )
+        grid.add_row(
+            f"orders [bold]{totals.orders}[/], refused for size [bold]{totals.size_rejections}[/]",
+            f"round trips {totals.trades}",
+            f"won {totals.wins}",
         )
         return grid
 
@@ -134,7 +142,7 @@ def describe(record: Record) -> str:
             size = f"{plain(record.quantity)} for {money(record.notional, '')}".strip()
             return f"{record.symbol}: buy {size} at {plain(record.price)} (bound by {record.bound})"
         no = record.rungs[-1]
-        return f"{record.symbol}: skipped, {record.reason}: has {no.have}; {no.remedy}"
+        return f"{record.symbol}: skipped, {record.reason} ({no.have}). Remedy: {no.remedy}"
     if isinstance(record, Fill):
         done = "bought" if record.side == "buy" else "sold"
         fee = f"fee {money(record.fee.number, record.fee.asset)}"

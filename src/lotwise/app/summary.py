@@ -4,6 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lotwise.domain.market import Market
+from lotwise.domain.orders import Opportunity
+from lotwise.domain.sizing import Sized, size_order
 from lotwise.domain.values import EXACT, Time, plain, round_down, round_up
 from lotwise.engine.engine import Engine
 from lotwise.strategies.candles import utc_text
@@ -29,8 +32,27 @@ def summary(engine: Engine, journal: Path, finished: bool) -> dict[str, Any]:
             symbol: {"quantity": holding.position.quantity, "cost": holding.position.cost}
             for symbol, holding in sorted(state.holdings.items())
         },
+        "locked_out_below": lock_out(engine),
         "finished": finished,
     }
+
+
+def lock_out(engine: Engine) -> Decimal | None:
+    """The least free balance that would trade some pair at the last prices, when flat and none fits."""
+    state, plan = engine.state, engine.plan
+    if state.holdings or state.orders:
+        return None
+    needs = []
+    for symbol, quote in engine.quotes.items():
+        market = plan.markets(symbol, quote.time)
+        if isinstance(market, Market) and symbol in plan.policies:
+            wish = Opportunity(symbol, market.price_down(quote.bid), plan.entry)
+            size = size_order(wish, market, state.ledger.free(plan.quote), plan.policies[symbol])
+            if isinstance(size, Sized):
+                return None
+            if size.needed is not None:
+                needs.append(size.needed)
+    return min(needs, default=None)
 
 
 MONEY = Decimal("0.0001")
@@ -62,6 +84,10 @@ def lines(result: dict[str, Any]) -> list[str]:
     quote = result["quote"]
     gain = EXACT.subtract(result["equity_end"], result["equity_start"])
     skips = ", ".join(f"{reason} {count}" for reason, count in result["skips"].items()) or "none"
+    needed = result["locked_out_below"]
+    locked = (
+        [f"Locked out: no pair fits any more; it would take {plain(needed)} {quote} free."] if needed else []
+    )
     return [
         f"Equity {money(result['equity_start'], quote)} -> {money(result['equity_end'], quote)}"
         f" ({'+' if gain >= 0 else ''}{money(gain, quote)}), fees paid {money(result['fees_paid'], quote)},"
@@ -69,5 +95,6 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"Orders {result['orders']}, refused for size {result['size_rejections']}; round trips"
         f" {result['trades']}, of which won {result['wins']}; open now {len(result['positions'])}",
         f"Skips: {skips}",
+        *locked,
         f"Journal: {result['journal']}",
     ]

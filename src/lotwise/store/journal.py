@@ -4,10 +4,12 @@ One writer (a lock file beside it), any number of readers. What `commit` has ret
 a crash of the process and of the machine (WAL, synchronous=FULL).
 """
 
+import errno
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,13 +24,15 @@ GENESIS = "0" * 64
 PAGE = 2_000
 """Rows a reader takes at once, so that it never holds the database for long."""
 
+MAKE_SPACE = "free some space and start again: all committed rows are there"
+
 
 class Trouble(StrEnum):
     """What kind of trouble a journal has."""
 
     UNUSABLE = "unusable"
     IN_USE = "in use"
-    FULL = "disk full"
+    FULL = "disk full or failing"
 
 
 class JournalError(Exception):
@@ -59,29 +63,16 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = FileLock(f"{path}.lock", blocking=False)
-        with _troubles(path):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock.acquire()
-            except Timeout:
-                problem = "is in use by another run"
-                remedy = "wait for it to end, or choose another --journal"
-                raise JournalError(path, problem, remedy, Trouble.IN_USE) from None
-            except OSError as trouble:
-                problem = f"cannot be written ({trouble.strerror})"
-                raise JournalError(path, problem, "choose a folder you may write to with --journal") from None
-            self._db = _open(path)
+        with _troubles(path), ExitStack() as undo:
+            self._lock = _lock(path)
+            undo.callback(self._lock.release)
+            self._db = undo.enter_context(closing(_open(path, "rwc")))
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            with self._db:
-                self._db.execute(
-                    "CREATE TABLE IF NOT EXISTS rows(number INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
-                    " body TEXT NOT NULL, hash TEXT NOT NULL)"
-                )
-                self._db.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version={VERSION}")
+            if _is_empty(self._db):
+                _create(self._db)
             last = self._db.execute("SELECT number, hash FROM rows ORDER BY number DESC LIMIT 1").fetchone()
+            undo.pop_all()
         self.count: int = last[0] + 1 if last else 0
         self.hash: str = last[1] if last else GENESIS
         self._waiting: list[Row] = []
@@ -106,11 +97,18 @@ class Journal:
         return _rows(self._db, self.path, start)
 
     def last(self, kind: str) -> Row | None:
-        """The last row of a kind."""
-        return _last(self._db, kind)
+        """The last row of a kind, its link to the row before it checked."""
+        with _troubles(self.path):
+            found = self._db.execute(
+                "SELECT number FROM rows WHERE kind = ? ORDER BY number DESC LIMIT 1", (kind,)
+            ).fetchone()
+        return next(self.rows(found[0])) if found else None
 
     def close(self) -> None:
         """Leave what is committed, drop what is not, let others write."""
+        # One plain file is left, to be copied and read anywhere; beside a reader it keeps its side files.
+        with suppress(sqlite3.DatabaseError):
+            self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
         self._lock.release()
 
@@ -123,57 +121,93 @@ class Journal:
 
 def read(path: Path, start: int = 0) -> Iterator[Row]:
     """The rows of a journal, read beside a writer if there is one; raises JournalError."""
-    if not path.exists():
-        raise JournalError(path, "no such journal", "give the path that `lotwise run` printed")
-    with _troubles(path), closing(_open(path, read_only=True)) as db:
+    try:
+        path.open("rb").close()
+    except OSError as trouble:
+        problem = f"cannot be read ({trouble.strerror})"
+        raise JournalError(path, problem, "give the path that `lotwise run` printed") from None
+    with _troubles(path), closing(_open(path, "ro")) as db:
         yield from _rows(db, path, start)
 
 
-def _open(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    db = sqlite3.connect(uri, uri=True, timeout=10)
-    fresh = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    identity = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if fresh and not read_only:
-        return db
-    db_problem = None
-    if identity != APPLICATION_ID:
-        db_problem = "is a database, but no lotwise journal", "choose another path"
-    elif version != VERSION:
-        remedy = f"this lotwise reads version {VERSION}; use the lotwise that wrote it"
-        db_problem = f"is a journal of version {version}", remedy
-    if db_problem:
-        db.close()
-        raise JournalError(path, *db_problem)
+def _lock(path: Path) -> FileLock:
+    # Beside the file itself, so that a link to it is no second door.
+    lock = FileLock(f"{os.path.realpath(path)}.lock", blocking=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        problem = "is in use by another run"
+        remedy = "wait for it to end, or choose another --journal"
+        raise JournalError(path, problem, remedy, Trouble.IN_USE) from None
+    except OSError as trouble:
+        problem = f"cannot be written ({trouble.strerror})"
+        if trouble.errno == errno.ENOSPC:
+            raise JournalError(path, problem, MAKE_SPACE, Trouble.FULL) from None
+        raise JournalError(path, problem, "choose a folder you may write to with --journal") from None
+    return lock
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection to a journal, or to an empty file if it may be written (mode "rwc")."""
+    with ExitStack() as undo:
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        db = undo.enter_context(closing(sqlite3.connect(uri, uri=True, timeout=10)))
+        identity = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if _is_empty(db):
+            if mode == "ro":
+                raise JournalError(path, "is empty", "give the path that `lotwise run` printed")
+        elif identity != APPLICATION_ID:
+            raise JournalError(path, "is a database, but no lotwise journal", "choose another path")
+        elif version != VERSION:
+            remedy = f"this lotwise reads version {VERSION}; use the lotwise that wrote it"
+            raise JournalError(path, f"is a journal of version {version}", remedy)
+        undo.pop_all()
     return db
 
 
+def _is_empty(db: sqlite3.Connection) -> bool:
+    return not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+
+def _create(db: sqlite3.Connection) -> None:
+    # All at once: a process that dies here must not leave half a journal.
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(
+            "CREATE TABLE rows(number INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
+            " body TEXT NOT NULL, hash TEXT NOT NULL)"
+        )
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version={VERSION}")
+
+
 def _rows(db: sqlite3.Connection, path: Path, start: int) -> Iterator[Row]:
-    before = GENESIS
-    if start:
-        (before,) = db.execute("SELECT hash FROM rows WHERE number = ?", (start - 1,)).fetchone()
-    number = start
-    while True:
-        page = db.execute(
-            "SELECT number, kind, body, hash FROM rows WHERE number >= ? ORDER BY number LIMIT ?",
-            (number, PAGE),
-        ).fetchall()
-        for found, kind, body, stated in page:
-            if found != number or stated != chain(before, kind, body):
-                problem = f"row {number} is not what was written (the hash chain breaks there)"
-                raise JournalError(path, problem, "restore the file from a backup, or start a new journal")
-            yield Row(number, kind, body, stated)
-            before, number = stated, number + 1
-        if len(page) < PAGE:
-            return
+    number, before = start, GENESIS
+    with _troubles(path):
+        if start:
+            found = db.execute("SELECT hash FROM rows WHERE number = ?", (start - 1,)).fetchone()
+            if found is None:
+                raise _broken(path, start - 1)
+            before = found[0]
+        while True:
+            page = db.execute(
+                "SELECT number, kind, body, hash FROM rows WHERE number >= ? ORDER BY number LIMIT ?",
+                (number, PAGE),
+            ).fetchall()
+            for row in (Row(*columns) for columns in page):
+                if row.number != number or row.hash != chain(before, row.kind, row.body):
+                    raise _broken(path, number)
+                yield row
+                before, number = row.hash, number + 1
+            if len(page) < PAGE:
+                return
 
 
-def _last(db: sqlite3.Connection, kind: str) -> Row | None:
-    row = db.execute(
-        "SELECT number, kind, body, hash FROM rows WHERE kind = ? ORDER BY number DESC LIMIT 1", (kind,)
-    ).fetchone()
-    return Row(*row) if row else None
+def _broken(path: Path, number: int) -> JournalError:
+    problem = f"row {number} is not what was written (the hash chain breaks there)"
+    return JournalError(path, problem, "restore the file from a backup, or start a new journal")
 
 
 @contextmanager
@@ -184,8 +218,8 @@ def _troubles(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as trouble:
         text = str(trouble)
         kind = Trouble.UNUSABLE
-        if "full" in text:
-            kind, remedy = Trouble.FULL, "free some space and start again: all committed rows are there"
+        if "full" in text or "disk I/O" in text:
+            kind, remedy = Trouble.FULL, MAKE_SPACE
         elif "readonly" in text or "unable to open" in text:
             remedy = "choose a folder you may write to with --journal"
         elif "locked" in text:

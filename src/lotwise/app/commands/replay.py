@@ -6,9 +6,14 @@ import click
 
 from lotwise.app.journals import newest_journal, problem
 from lotwise.app.terminal import UNSAFE, Problem, json_option, to_json
+from lotwise.domain.orders import ImpossibleReport
 from lotwise.engine.codec import fold, state_hash
 from lotwise.engine.state import State
+from lotwise.ledger.postings import Overdrawn, Unbalanced
 from lotwise.store.journal import GENESIS, JournalError, read
+
+NO_FOLD = (KeyError, ValueError, ArithmeticError, ImpossibleReport, Overdrawn, Unbalanced)
+"""What folding raises on a row that this run cannot have written."""
 
 
 @click.command(name="replay")
@@ -18,26 +23,25 @@ def command(journal: Path | None, as_json: bool) -> None:
     """Fold JOURNAL (default: the newest in ./runs) again from row 0 and compare all hashes.
 
     Checks that each row is what was written, that each checkpoint names the state that the rows
-    before it give, and prints the hashes: equal runs have equal ones.
+    before it give, and prints the hashes: equal runs have equal ones. With --json, `ok` is false
+    when something is wrong, and the rest is of the rows before it.
     """
-
     path = journal or newest_journal()
-    state, count, last = State(), 0, GENESIS
+    state, count, last, wrong = State(), 0, GENESIS, None
     try:
         for row in read(path):
-            try:
-                fold(state, row.kind, row.body)
-            except (KeyError, ValueError) as bad:
-                text = f"{path}: row {row.number} ({row.kind}) cannot be folded: {bad}"
-                raise Problem(
-                    f"{text}; restore the file from a backup, or start a new journal", UNSAFE
-                ) from None
+            fold(state, row.kind, row.body)
             count, last = row.number + 1, row.hash
     except JournalError as trouble:
-        raise problem(trouble) from None
-    result = {"ok": True, "rows": count, "journal_hash": last, "state_hash": state_hash(state)}
+        wrong = problem(trouble)
+    except NO_FOLD as bad:
+        text = f"{path}: row {count} cannot be folded: {type(bad).__name__}: {str(bad).splitlines()[0]}"
+        wrong = Problem(f"{text}; restore the file from a backup, or start a new journal", UNSAFE)
+    result = {"ok": not wrong, "rows": count, "journal_hash": last, "state_hash": state_hash(state)}
     if as_json:
         click.echo(to_json(result))
-    else:
+    if wrong:
+        raise wrong
+    if not as_json:
         click.echo(f"{path}: {count} rows fold to the same state, and no row was changed.")
         click.echo(f"journal {last}\nstate   {result['state_hash']}")

@@ -21,6 +21,7 @@ from lotwise.store.candles import CandleError, gaps, read_folder
 from lotwise.store.journal import Journal, JournalError
 from lotwise.strategies.candles import Candles
 
+CAUTION = "an example, not a profitable strategy"
 Period = tuple[date | None, date | None]
 SPEEDS = {"max": None, "60": 60, "1": 1}
 
@@ -130,9 +131,8 @@ def _within(found: Mapping[str, Candles], period: Period) -> Mapping[str, Candle
 
 
 def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_json: bool) -> dict[str, Any]:
-
     console = Console(stderr=as_json)
-    title = f"lotwise, paper: {source.label}"
+    title = f"lotwise, paper: {source.label}", f"preset {settings.preset}: {CAUTION}"
     try:
         with Journal(path) as journal:
             joined = open_run(settings, source, journal, speed)

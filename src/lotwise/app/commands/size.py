@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 
-from lotwise.app.terminal import BAD_INPUT, json_option, to_json
+from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.domain.market import FeeAsset, Market, split_symbol
 from lotwise.domain.orders import Opportunity
 from lotwise.domain.sizing import Policy, Refused, Sized, size_order
@@ -45,9 +45,9 @@ def command(file: TextIO, as_json: bool) -> None:
     for answer in answers(file):
         errors += answer["decision"] == "error"
         sys.stdout.write(to_json(answer) + "\n")
+        sys.stdout.flush()  # whoever wrote the line may wait for its answer
     if errors:
-        click.echo(f"lotwise size: {errors} of the lines are no valid requests", err=True)
-        raise SystemExit(BAD_INPUT)
+        raise Problem(f"{errors} of the lines are no valid requests; see their answers")
 
 
 def answers(lines: TextIO) -> Iterator[dict[str, Any]]:
@@ -164,8 +164,9 @@ def _keys(given: Any, names: tuple[str, ...], where: str, optional: tuple[str, .
     require(isinstance(given, dict), where, "must be an object: {...}")
     prefix = f"{where}." if where else ""
     for name in given:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names)}"
-        require(name in names, prefix + name, f"is no field of a request{hint}")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+            raise BadField(prefix + name, f"is no field of a request; {hint}")
     for name in names:
         require(name in given or name in optional, prefix + name, "is missing")
