@@ -6,7 +6,7 @@ from typing import Any
 
 from lotwise.app.loop import run
 from lotwise.app.settings import Settings, load_settings
-from lotwise.app.wire import Run, Source, built_in_market, open_run
+from lotwise.app.wire import ROWS_AT_ONCE, Run, Source, built_in_market, open_run
 from lotwise.engine.records import MarketUpdate, Record
 from lotwise.store.candles import read_folder
 from lotwise.store.journal import Journal
@@ -30,8 +30,15 @@ def recorded(settings: Settings) -> Source:
     return Source("recorded", read_folder(PRICES, settings.timeframe, list(settings.pairs)))
 
 
-def run_through(settings: Settings, source: Source, journal: Journal, watch: Watch | None = None) -> Run:
-    """Run to the end of the candles; `watch` sees each moment after it is committed."""
+def run_through(
+    settings: Settings,
+    source: Source,
+    journal: Journal,
+    watch: Watch | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
+) -> Run:
+    """Run to the end of the candles; `watch` sees each moment when it is over."""
     joined = open_run(settings, source, journal, None)
+    joined.rows_at_once = rows_at_once
     assert run(joined, lambda update, records: watch(joined, update, records) if watch else None)
     return joined

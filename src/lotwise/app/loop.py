@@ -1,7 +1,8 @@
 """The shell around the engine: events in, records to the journal, commands to the venue.
 
-A moment is committed as a whole at its end; a venue whose orders outlive the process has its intents
-committed before it sends them. An error drops the moment, never a part of one.
+A moment reaches the journal as a whole when it is over; a venue whose orders outlive the process has
+its intents on disk before it sends them. What ends the loop drops the moment under way, never a part
+of one, and loses nothing before it.
 """
 
 import asyncio
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from lotwise.app.wire import Run
 from lotwise.engine.codec import checkpoint, encode
 from lotwise.engine.records import Cancel, Event, MarketUpdate, Record, Submit
+from lotwise.engine.state import State
+from lotwise.store.journal import Journal
 
 CHECKPOINT_ROWS = 1_000
-EVENTS_OF_A_MOMENT = 100_000
-"""More events than this from one moment are a cycle, not a market."""
+RECORDS_OF_A_MOMENT = 100_000
+"""More records than this from one moment are a cycle, not a market."""
 
 Watch = Callable[[MarketUpdate, list[Record]], None]
 
@@ -40,19 +43,50 @@ def run(joined: Run, watch: Watch) -> bool:
 async def trade(joined: Run, watch: Watch) -> None:
     """Each moment of the feed, through the engine, into the journal."""
     engine, venue, journal = joined.engine, joined.venue, joined.journal
-    async for update in joined.feed.moments(engine.state.time):
-        records: list[Record] = []
-        before = journal.count
-        async for first in venue.events(update, engine.stops):
-            waiting: deque[Event] = deque([first])
-            while waiting:
-                assert len(records) < EVENTS_OF_A_MOMENT, f"a moment without end at {update.time}"
-                for record in engine.handle(waiting.popleft()):
-                    journal.append(*encode(record))
-                    records.append(record)
-                    if isinstance(record, Submit | Cancel):
-                        waiting.extend(await venue.carry_out(record, journal.commit))
-        if journal.count // CHECKPOINT_ROWS > before // CHECKPOINT_ROWS:
-            journal.append(*checkpoint(engine.state))
+    try:
+        async for update in joined.feed.moments(engine.state.time):
+            moment = Moment(journal)
+            async for first in venue.events(update, engine.stops):
+                waiting: deque[Event] = deque([first])
+                while waiting:
+                    for record in engine.handle(waiting.popleft()):
+                        moment.add(record)
+                        if isinstance(record, Submit | Cancel):
+                            waiting.extend(await venue.carry_out(record, moment.durable))
+            moment.end(engine.state)
+            if journal.waiting >= joined.rows_at_once:
+                journal.commit()
+            watch(update, moment.records)
+    finally:
         journal.commit()
-        watch(update, records)
+
+
+class Moment:
+    """The records of one moment, handed to the journal when it is over, or when a venue asks."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.records: list[Record] = []
+        self._journal = journal
+        self._start = journal.count
+        self._handed = 0
+
+    def add(self, record: Record) -> None:
+        """Take in the next record."""
+        assert len(self.records) < RECORDS_OF_A_MOMENT, f"a moment without end: {record}"
+        self.records.append(record)
+
+    def durable(self) -> None:
+        """All records so far are on disk when this returns."""
+        self._hand_over()
+        self._journal.commit()
+
+    def end(self, state: State) -> None:
+        """The moment is whole; now and then the state it leads to is written down too."""
+        self._hand_over()
+        if self._journal.count // CHECKPOINT_ROWS > self._start // CHECKPOINT_ROWS:
+            self._journal.append(*checkpoint(state))
+
+    def _hand_over(self) -> None:
+        for record in self.records[self._handed :]:
+            self._journal.append(*encode(record))
+        self._handed = len(self.records)

@@ -37,6 +37,9 @@ BUILT_IN_DECIMALS = 5
 
 STRATEGIES = {"dip": Dip}
 
+ROWS_AT_ONCE = 500
+"""Rows of a run at full speed that share one commit."""
+
 
 def plan_of(settings: Settings, run_id: str) -> Plan:
     """The settings in the engine's terms."""
@@ -85,13 +88,15 @@ class Source:
 
 @dataclass(slots=True)
 class Run:
-    """Everything joined, ready for the loop. `fresh`: the journal was empty."""
+    """Everything joined, ready for the loop. `fresh`: the journal was empty; `rows_at_once`: how many
+    rows may wait for one commit (a run at full speed can be run again, so it need not hurry)."""
 
     engine: Engine
     venue: SimulatedVenue
     feed: RecordedFeed
     journal: Journal
     fresh: bool
+    rows_at_once: int
 
 
 class OtherRun(Exception):
@@ -121,7 +126,7 @@ def open_run(settings: Settings, source: Source, journal: Journal, speed: int | 
             journal.append(*encode(record))
         journal.commit()
     venue.resume(state, feed.last(state.time))
-    return Run(Engine(plan, state), venue, feed, journal, fresh)
+    return Run(Engine(plan, state), venue, feed, journal, fresh, ROWS_AT_ONCE if speed is None else 1)
 
 
 def load_state(journal: Journal) -> State:

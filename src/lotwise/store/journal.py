@@ -92,6 +92,11 @@ class Journal:
             self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", rows)
         self._waiting.clear()
 
+    @property
+    def waiting(self) -> int:
+        """Rows that the next commit will make durable."""
+        return len(self._waiting)
+
     def rows(self, start: int = 0) -> Iterator[Row]:
         """The committed rows from a number on, their chain checked."""
         return _rows(self._db, self.path, start)
