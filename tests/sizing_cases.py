@@ -7,8 +7,6 @@ from decimal import Context, Decimal, Inexact
 from fractions import Fraction
 from random import Random
 
-from tests.sizing_oracle import FineOracle, Oracle, question_of
-
 from lotwise import (
     Amount,
     FeeAsset,
@@ -20,6 +18,7 @@ from lotwise import (
     Sized,
     size_order,
 )
+from tests.sizing_oracle import FineOracle, Oracle, question_of
 
 PPM = 10**6
 BALANCES = 5

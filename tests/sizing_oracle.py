@@ -158,6 +158,7 @@ class Oracle:
         self.question = question
         self.stop_price = question.stop_price
         self._attempts: dict[int, Try] = {}
+        self._possible: dict[Fraction, list[Try]] = {}
 
     def answer(self, free: Fraction) -> Placed | Skipped:
         chosen = self.choose(free)
@@ -183,7 +184,7 @@ class Oracle:
         if spendable <= 0:
             return None
         target = min(q.fraction * spendable, q.hard_limit)
-        possible = [one for one in self.tries(spendable) if one.allowed and one.debit <= spendable]
+        possible = self.possible(spendable)
         within = [one for one in possible if one.notional <= target]
         if within:
             return within[-1], self.bound_above(within[-1], spendable)
@@ -260,6 +261,14 @@ class Oracle:
         assert self.choose(needed) is not None, "needed is too little"
         assert self.choose(needed - q.unit) is None, "needed is too much"
         return needed
+
+    def possible(self, spendable: Fraction) -> list[Try]:
+        """Every allowed, affordable quantity up to the hard limit, and maybe one above."""
+        if spendable not in self._possible:
+            self._possible[spendable] = [
+                one for one in self.tries(spendable) if one.allowed and one.debit <= spendable
+            ]
+        return self._possible[spendable]
 
     def tries(self, spendable: Fraction) -> list[Try]:
         """Every k from 1 to past all that matters: the first one that no smallness forbids, and the

@@ -628,6 +628,7 @@ def test_a_restored_exchange_counts_on_and_keeps_the_order_of_acceptance() -> No
         *first.accept(SHE, sol("1", "140"), NOW),
         *first.accept(ME, sol("1", "141"), NOW),
         *first.accept(SHE, sol("1", None, client_id="b"), NOW),
+        *first.accept(ME, sol("1", "142", client_id="c"), Time(NOW + 1)),
     ]
     second = Exchange({"SOL/USDT": SOL}, issued=max(map(issued_in, reports)))
     for account in (ME, SHE):  # not the order of acceptance
@@ -635,9 +636,14 @@ def test_a_restored_exchange_counts_on_and_keeps_the_order_of_acceptance() -> No
         second.restore(
             account, [ledger.total(asset) for asset in ledger.assets()], first.open_orders(account)
         )
-    bar = candle("100", "150")
-    assert second.settle(bar, NEXT_HOUR) == first.settle(bar, NEXT_HOUR)
-    assert second.issued == first.issued == 6
+    for bar, end, filled in (
+        (candle("100", "150"), NEXT_HOUR, 2),
+        (candle("100", "150", date=NEXT_HOUR), 12 * HOUR, 1),
+    ):
+        told = first.settle(bar, Time(end))
+        assert len(told) == filled
+        assert second.settle(bar, Time(end)) == told
+    assert second.issued == first.issued == 8
 
 
 def test_an_account_is_restored_once() -> None:

@@ -74,6 +74,11 @@ def test_the_cap_limits_what_a_trade_can_gain() -> None:
     assert project(a_plan("50", 3, "0.01", cap="10"), D(0)).profit == D("0.3")
 
 
+def test_a_balance_of_many_digits_doubles_to_the_last_one() -> None:
+    balance = "1234567890123456789012.00000007"
+    assert project(a_plan(balance, 1, "1", fraction="1", cap=balance), D(0)).profit == D(balance)
+
+
 def test_a_share_below_the_minimum_is_raised_to_it() -> None:
     # 0.95 x 2.6 is 2.47.
     assert project(a_plan("2.6", 1, "0.01"), D(0)).profit == D("0.025")
@@ -231,12 +236,13 @@ def test_a_single_trade_wins_as_often_as_its_win_rate() -> None:
     assert found.lock_out_by_trade == (0,)
 
 
-def test_quantiles_shares_and_histogram_tell_of_the_same_paths() -> None:
-    odds = Odds(D("0.5"), D("0.02"), paths=20_001)
+@pytest.mark.parametrize(("paths", "ranks"), [(20, (0, 9, 18)), (20_001, (1000, 10000, 19000))])
+def test_quantiles_shares_and_histogram_tell_of_the_same_paths(paths: int, ranks: tuple[int, ...]) -> None:
+    odds = Odds(D("0.5"), D("0.02"), paths)
     found = simulate(EVEN_ODDS, MAKER, odds)
     walks = walk(EVEN_ODDS, MAKER, odds)
     finals = sorted(walks.finals.tolist())
-    assert [found.p05, found.median, found.p95] == [money(finals[rank]) for rank in (1000, 10000, 19000)]
+    assert [found.p05, found.median, found.p95] == [money(finals[rank]) for rank in ranks]
     assert found.mean == money(sum(finals) // odds.paths)
     assert found.mean_costs == money(-(-sum(walks.costs.tolist()) // odds.paths))
     losses = sum(final < 286000000 for final in finals)
@@ -258,6 +264,17 @@ def test_what_passes_64_bits_is_refused_and_not_wrapped_around() -> None:
         with pytest.raises(BadField) as bad:
             walk(huge, MAKER, odds)
         assert bad.value.field == field
+
+
+@pytest.mark.parametrize("gain", ["300", "560", "1000"])
+def test_gains_without_measure_come_out_exactly_or_are_refused(gain: str) -> None:
+    plan = a_plan("2.86", 4, gain, cap="1" + "0" * 25)
+    try:
+        walks = walk(plan, MAKER, Odds(D(1), D("0.02"), paths=1))
+    except BadField as bad:
+        assert bad.field == "balance"
+    else:
+        assert money(int(walks.finals[0])) == project(plan, MAKER).final
 
 
 def test_the_command_answers_in_stable_fields() -> None:

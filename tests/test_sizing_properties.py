@@ -13,15 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.sizing_cases import (
-    LISTED,
-    PPM,
-    Case,
-    draw_cases,
-    draw_extreme_case,
-    draw_listed_case,
-)
-from tests.sizing_oracle import told
 
 from lotwise import Bound, FeeAsset, Reason, Refused, Sized
 from lotwise.domain.sizing import (
@@ -32,6 +23,15 @@ from lotwise.domain.sizing import (
     Terms,
     choose_lots,
 )
+from tests.sizing_cases import (
+    LISTED,
+    PPM,
+    Case,
+    draw_cases,
+    draw_extreme_case,
+    draw_listed_case,
+)
+from tests.sizing_oracle import told
 
 CASES = int(os.environ.get("LOTWISE_CASES", "100000"))
 BATCH = 50
@@ -68,10 +68,7 @@ def complete(case: Case, answer: Sized | Refused) -> bool:
         return True
     q = case.oracle.question
     limit = q.hard_limit if q.raise_to_minimum else min(q.hard_limit, q.fraction * case.spendable)
-    return not any(
-        one.allowed and one.debit <= case.spendable and one.notional <= limit
-        for one in case.oracle.tries(case.spendable)
-    )
+    return not any(one.notional <= limit for one in case.oracle.possible(case.spendable))
 
 
 def optimal(case: Case, answer: Sized | Refused) -> bool:
@@ -80,9 +77,7 @@ def optimal(case: Case, answer: Sized | Refused) -> bool:
         return True
     q = case.oracle.question
     target = min(q.hard_limit, q.fraction * case.spendable)
-    possible = [
-        one for one in case.oracle.tries(case.spendable) if one.allowed and one.debit <= case.spendable
-    ]
+    possible = case.oracle.possible(case.spendable)
     within = [one.quantity for one in possible if one.notional <= target]
     if answer.bound is Bound.MINIMUM:
         return not within and possible[0].quantity == answer.quantity
