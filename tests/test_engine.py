@@ -263,3 +263,12 @@ def test_fees_are_those_of_the_role_the_order_plays(tmp_path: Any, style: str) -
     fill = of(records, Fill)[0]
     rate = {"maker": Decimal("0.0025"), "taker": Decimal("0.0040")}[style]
     assert 0 <= fill.fee.number - fill.price * fill.quantity * rate < Decimal("0.00001")
+
+
+def test_a_fee_taken_in_coins_leaves_a_position_that_is_sold_whole(tmp_path: Any) -> None:
+    candles = bars(SOL, CALM, (10000, 10010, 9999, 10000), (10000, 10600, 9990, 10550))
+    joined, records = told(tmp_path, {SOL: [1]}, {SOL: candles}, sizing__fee_asset="base")
+    bought, sold = of(records, Fill)
+    assert (bought.fee.asset, sold.fee.asset) == ("SOL", "USDT")
+    assert bought.quantity - bought.fee.number == sold.quantity
+    assert joined.engine.state.ledger.total("SOL").number == 0

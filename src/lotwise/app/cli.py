@@ -5,7 +5,6 @@ import difflib
 import os
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import click
 
@@ -66,7 +65,7 @@ def main() -> None:
     """The console entry point."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, Path(os.devnull).open("r+", encoding="utf-8"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+", encoding="utf-8"))
     try:
         code = cli.main(prog_name="lotwise", standalone_mode=False)
         sys.stdout.flush()

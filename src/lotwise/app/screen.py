@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from lotwise.app.summary import money, percent, when
 from lotwise.domain.market import Quote
@@ -49,7 +50,7 @@ class Screen(AbstractContextManager["Screen"]):
         if self._live:
             self._live.start()
         else:
-            self._console.print(f"{self._title} ({self._caution})", markup=False, highlight=False)
+            self._print(f"{self._title} ({self._caution})")
         return self
 
     def __exit__(
@@ -72,8 +73,12 @@ class Screen(AbstractContextManager["Screen"]):
             self._live.update(self._view(), refresh=True)
             self._drawn = now
         elif not self._live and now - self._drawn >= LINE_SECONDS:
-            self._console.print(self._line(), markup=False, highlight=False)
+            self._print(self._line())
             self._drawn = now
+
+    def _print(self, line: str) -> None:
+        """As it is, however long: it may go to a file."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         engine, totals = self._engine, self._engine.state.totals
@@ -84,7 +89,8 @@ class Screen(AbstractContextManager["Screen"]):
         )
 
     def _view(self) -> RenderableType:
-        latest = "\n".join(self._latest) or "no wish yet"
+        # The newest on top and the progress above: a low terminal cuts off old decisions only.
+        latest = Text("\n".join(reversed(self._latest)) or "no wish yet")
         return Group(
             Panel(
                 self._numbers(),
@@ -93,9 +99,9 @@ class Screen(AbstractContextManager["Screen"]):
                 subtitle=self._caution,
                 subtitle_align="right",
             ),
+            self._progress,
             self._positions(),
             Panel(latest, title="Latest decisions", title_align="left"),
-            self._progress,
         )
 
     def _numbers(self) -> Table:

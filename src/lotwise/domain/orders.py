@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 
-from lotwise.domain.market import Liquidity
+from lotwise.domain.market import FeeAsset, Liquidity
 from lotwise.domain.values import EPOCH, EXACT, Amount, Side, Time
 
 
@@ -49,7 +49,8 @@ class Order:
     """A promise with a name: `client_id` is ours and unique; quantity in base, price in quote.
 
     price is the limit (None for market orders); expires holds for GTD only; reserve is what the
-    order may cost at most (quote for a buy, fee included; base for a sell).
+    order may cost at most (quote for a buy, fee included; base for a sell). fee_asset: in which
+    asset to take the fee; None leaves it to the account's default on that market.
     """
 
     client_id: str
@@ -64,6 +65,7 @@ class Order:
     time_in_force: TimeInForce = TimeInForce.GTC
     expires: Time | None = None
     post_only: bool = False
+    fee_asset: FeeAsset | None = None
 
 
 class RejectionKind(StrEnum):
@@ -239,7 +241,7 @@ class OrderState:
     @property
     def rest(self) -> Decimal:
         """The quantity not yet filled."""
-        return self.order.quantity - self.filled
+        return EXACT.subtract(self.order.quantity, self.filled)
 
 
 def after(state: OrderState, report: Report) -> OrderState:

@@ -5,7 +5,7 @@ The stop is the price at which the sizing rule proved the position sellable.
 
 from decimal import Decimal
 
-from lotwise.domain.market import Market, Quote
+from lotwise.domain.market import FeeAsset, Market, Quote
 from lotwise.domain.orders import Order, OrderType, Purpose
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down
 from lotwise.engine.state import Holding
@@ -41,4 +41,5 @@ def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpos
         reserve=Amount(quantity, market.base),
         purpose=purpose,
         time=time,
+        fee_asset=FeeAsset.QUOTE,  # a fee in coins would need more of them than are held
     )

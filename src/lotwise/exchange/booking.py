@@ -6,7 +6,7 @@ an order's hold always covers what its trades take.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
 from typing import NamedTuple
@@ -77,6 +77,11 @@ class OpenOrder:
             trade.liquidity,
             now,
         )
+
+
+def terms_for(order: Order, market: Market) -> Market:
+    """The rules and fees of an order: the market's, with the fee in the asset that the order asks for."""
+    return market if order.fee_asset is None else replace(market, fee_asset=order.fee_asset)
 
 
 def charge(side: Side, terms: Market, trades: Sequence[Trade]) -> tuple[Decimal, Decimal]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from lotwise.domain.market import Candle, Market, Quote
 from lotwise.domain.orders import Accepted, Canceled, Expired, Fill, Order, Rejected, Rejection, Report
 from lotwise.domain.values import Amount, Time, require
-from lotwise.exchange.booking import OpenOrder, Trade, hold, is_immediate
+from lotwise.exchange.booking import OpenOrder, Trade, hold, is_immediate, terms_for
 from lotwise.exchange.candle_matcher import closing_quote, trades_at_once, trades_within
 from lotwise.exchange.rules import Request, broken_rule, name_in_use, short_of_funds, unknown_pair
 from lotwise.ledger import postings
@@ -97,7 +97,7 @@ class Exchange:
         broken = broken_rule(Request(order, market, self._quotes.get(order.symbol)))
         if broken is not None:
             return broken
-        needed = hold(order, market, self._trades_at_once(order))
+        needed = hold(order, terms_for(order, market), self._trades_at_once(order))
         return short_of_funds(needed, self.ledger(account).free(needed.asset))
 
     def accept(self, account: str, order: Order, now: Time) -> list[Report]:

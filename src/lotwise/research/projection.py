@@ -13,7 +13,7 @@ from decimal import Decimal
 from lotwise.domain.market import PPM, Market, ppm
 from lotwise.domain.orders import Opportunity
 from lotwise.domain.sizing import Policy, Reason, Refused, size_order
-from lotwise.domain.values import EXACT, Amount, is_multiple, ratio_up, require
+from lotwise.domain.values import EXACT, Amount, is_multiple, ratio_up, require, steps_down
 
 DIGITS = 8
 UNIT = Decimal(1).scaleb(-DIGITS)
@@ -124,7 +124,7 @@ def project(plan: Plan, fee_rate: Decimal) -> Course:
         if isinstance(size, Refused):
             lock_out = LockOut(trade, size.reason, size.needed)
             break
-        change, _ = settle(int(size.quantity / UNIT), kept_ppm, fee)
+        change, _ = settle(steps_down(size.quantity, UNIT), kept_ppm, fee)
         free = EXACT.add(free, money(change))
     profit = EXACT.subtract(free, plan.balance)
     return Course(free, profit, -ratio_up(-profit, plan.balance), lock_out)

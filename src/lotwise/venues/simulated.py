@@ -13,7 +13,7 @@ from lotwise.domain.values import EXACT, Time
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Submit
 from lotwise.engine.state import State
-from lotwise.exchange.booking import OpenOrder
+from lotwise.exchange.booking import OpenOrder, terms_for
 from lotwise.exchange.candle_matcher import stop_touch
 from lotwise.exchange.exchange import Exchange
 from lotwise.markets import UnknownMarket
@@ -69,10 +69,10 @@ class SimulatedVenue:
 
     def _open(self, state: OrderState) -> OpenOrder:
         order = state.order
-        terms = self._rules(order.symbol, order.time)
-        assert isinstance(terms, Market) and state.venue_id is not None, f"{state} rests nowhere"
+        market = self._rules(order.symbol, order.time)
+        assert isinstance(market, Market) and state.venue_id is not None, f"{state} rests nowhere"
         assert not state.filled, "candles fill whole"
-        return OpenOrder(order, terms, state.venue_id, order.time)
+        return OpenOrder(order, terms_for(order, market), state.venue_id, order.time)
 
     def _touch(self, candle: Candle, market: Market, stops: Stops, time: Time) -> Quote | None:
         stop = stops().get(candle.symbol)

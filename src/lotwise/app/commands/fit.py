@@ -71,6 +71,8 @@ def command(
 
     Prices without --price or --candles are dated reference prices, shown with their date.
     """
+    if rules == "dated":
+        raise Problem("--rules dated: this is about one day; write it as 2025-07-29, or latest or floors")
     overrides = {
         "dry_run_wallet": balance,
         "stake_currency": quote.upper() if quote else None,
@@ -202,11 +204,13 @@ def _row(
     if not isinstance(market, Market):
         return Row(symbol, tier, None, False, "", "", market.reason, market.remedy)
     assert isinstance(listing, Listing), "a market has a listing"
-    rules = f"{listing.observed} ({listing.basis})"
+    rules = f"{listing.observed} ({listing.basis})" if settings.rules.rules_on != "floors" else "floors"
     if priced is None:
         remedy = f"give a price: --price {symbol}=..."
         return Row(symbol, tier, None, False, "", rules, NO_PRICE, remedy)
     price, source = priced
+    if not market.price_down(price):
+        raise Problem(f"{symbol}: a price of {plain(price)} is below its tick, {plain(market.tick_size)}")
     free = Amount(settings.dry_run_wallet, settings.stake_currency)
     policy = settings.policy(markets.floor(symbol))
     return Row(
@@ -356,5 +360,5 @@ def _notes(answer: Answer) -> list[str]:
     unpriced = [row.symbol for row in answer.rows if row.unknown == NO_PRICE]
     if unpriced:
         notes.append(f"No price is known here: --price {unpriced[0]}=... for each, or --candles DIR.")
-    notes += [f"{row.symbol}: {row.remedy}" for row in answer.rows if row.unknown not in ("", NO_PRICE)]
+    notes += [row.remedy for row in answer.rows if row.unknown not in ("", NO_PRICE)]
     return notes

@@ -10,13 +10,14 @@ from rich.console import Console
 
 from lotwise.app.journals import fresh_journal, problem
 from lotwise.app.loop import run
-from lotwise.app.rules import time_of
+from lotwise.app.rules import rules_in_force, time_of
 from lotwise.app.screen import Screen
 from lotwise.app.settings import Settings, load_settings
-from lotwise.app.summary import lines, summary
+from lotwise.app.summary import lines, summary, when
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
 from lotwise.domain.values import Time
+from lotwise.markets import UnknownMarket
 from lotwise.store.candles import CandleError, gaps, read_folder
 from lotwise.store.journal import Journal, JournalError
 from lotwise.strategies.candles import Candles
@@ -24,6 +25,7 @@ from lotwise.strategies.candles import Candles
 CAUTION = "an example, not a profitable strategy"
 Period = tuple[date | None, date | None]
 SPEEDS = {"max": None, "60": 60, "1": 1}
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 @click.command(name="run")
@@ -74,6 +76,7 @@ def command(
     settings = load_settings(config, preset, _overrides(overrides))
     period = (start.date() if start else None, end.date() if end else None)
     source = _source(settings, candles, period)
+    _check_rules(settings, source)
     result = _run(settings, source, journal or fresh_journal(), SPEEDS[speed], as_json)
     if as_json:
         click.echo(to_json(result))
@@ -95,7 +98,8 @@ def _source(settings: Settings, folder: Path | None, period: Period) -> Source:
                 f"the built-in market has no {', '.join(missing)}: no reference price is known; "
                 "take such pairs out of `pairs`, or trade recorded candles with --candles DIR"
             )
-        return Source(f"built-in synthetic market, seed {settings.seed}", _within(market, period))
+        label = f"built-in synthetic market, seed {settings.seed}"
+        return Source(f"{label}, from {period[0]}" if period[0] else label, _within(market, period))
     try:
         found = read_folder(folder, settings.timeframe, list(settings.pairs))
     except CandleError as bad:
@@ -126,8 +130,25 @@ def _within(found: Mapping[str, Candles], period: Period) -> Mapping[str, Candle
     cut = {symbol: candles.between(first, last) for symbol, candles in found.items()}
     kept = {symbol: candles for symbol, candles in cut.items() if len(candles)}
     if not kept:
-        raise Problem(f"no candles between --from {period[0]} and --to {period[1]}")
+        asked = " ".join(f"--{name} {day}" for name, day in zip(("from", "to"), period, strict=True) if day)
+        start = min(candles.dates[0] for candles in found.values())
+        end = max(candles.dates[-1] for candles in found.values())
+        there = f"from {when(Time(int(start)))} to {when(Time(int(end)))}"
+        raise Problem(f"{asked} leaves no candles; there are some {there}")
+    for symbol in sorted(cut.keys() - kept.keys()):
+        click.echo(f"note: no candles of {symbol} in that time", err=True)
     return kept
+
+
+def _check_rules(settings: Settings, source: Source) -> None:
+    """Name the pairs whose rules are never known; Problem when there is no other."""
+    end = max(Time(int(candles.dates[-1])) for candles in source.candles.values())
+    found = [(symbol, rules_in_force(settings)(symbol, end)) for symbol in source.candles]
+    unknown = [f"{symbol}: {no.remedy}" for symbol, no in found if isinstance(no, UnknownMarket)]
+    if len(unknown) == len(found):
+        raise Problem("\n  ".join(["no pair can be traded, for the rules of none are known:", *unknown]))
+    for line in unknown:
+        click.echo(f"note: cannot be traded: {line}", err=True)
 
 
 def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_json: bool) -> dict[str, Any]:
@@ -138,7 +159,8 @@ def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_j
             joined = open_run(settings, source, journal, speed)
             left = int((joined.feed.closes > joined.engine.state.time).sum())
             if not joined.fresh:
-                console.print(f"Going on with {path}: {left} bars are left.", markup=False, highlight=False)
+                since = when(joined.engine.state.time)
+                console.print(f"Going on with {path} after {since}: {left} bars.", **PLAIN)
             with Screen(console, joined.engine, title, left) as screen:
                 finished = run(joined, screen.watch)
             result = summary(joined.engine, path, finished)
@@ -147,7 +169,7 @@ def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_j
     except JournalError as trouble:
         raise problem(trouble) from None
     for line in lines(result):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, **PLAIN)
     if not finished:
-        console.print(f"Stopped. Go on with: lotwise run --journal {path} and the same options", markup=False)
+        console.print(f"Stopped. Go on with: lotwise run --journal {path} and the same options", **PLAIN)
     return result

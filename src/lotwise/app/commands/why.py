@@ -31,8 +31,9 @@ def command(symbol: str, at: str | None, journal: Path | None, as_json: bool) ->
     except JournalError as trouble:
         raise problem(trouble) from None
     if not found.pairs[found.symbol]:
-        known = f"it has some on {', '.join(sorted(found.pairs))}" if found.pairs else "it has none at all yet"
-        raise Problem(f"{path} has no decision on {found.symbol}; {known}")
+        known = ", ".join(sorted(found.pairs))
+        there = f"it has some on {known}" if known else "it has none at all yet"
+        raise Problem(f"{path} has no decision on {found.symbol}; {there}")
     if found.decision is None:
         raise Problem(
             f"the first decision on {found.symbol} in {path} is of {_when(found.first)}; ask --at later"
@@ -73,10 +74,11 @@ def _show(found: Why, path: Path) -> None:
 
     console, decision = Console(), found.decision
     assert decision is not None
+    free = f"{decision['free']} {found.symbol.partition('/')[2]}"
     answer = "ordered" if decision["reason"] is None else f"skipped: {decision['reason']}"
     console.print(
         f"[bold]{found.symbol}[/] at {_when(decision['time'])} UTC, price {decision['price']},"
-        f" {decision['free']} {found.symbol.partition('/')[2]} free, confidence {decision['confidence']:.2f}: [bold]{answer}[/]",
+        f" {free} free, confidence {decision['confidence']:.2f}: [bold]{answer}[/]",
         highlight=False,
     )
     table = Table("", "Check", "Has", "Needs", box=None, padding=(0, 2, 0, 0))
