@@ -106,8 +106,8 @@ class Exchange:
         if rejection is not None:
             return [Rejected(order.client_id, rejection, now)]
         key = account, order.client_id
-        market, trades = self._listed(order.symbol), self._trades_at_once(order)
-        taken = OpenOrder(replace(order, reserve=hold(order, market, trades)), market, self._issue("O"), now)
+        terms, trades = terms_for(order, self._listed(order.symbol)), self._trades_at_once(order)
+        taken = OpenOrder(replace(order, reserve=hold(order, terms, trades)), terms, self._issue("O"), now)
         self._post(account, postings.reserve(taken.order))
         self._open[key] = taken
         accepted = Accepted(order.client_id, taken.venue_id, now)
