@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ from lotwise.app.loop import run
 from lotwise.app.settings import load_settings
 from lotwise.app.wire import Source, built_in_market, open_run
 from lotwise.domain.sizing import CEILING_64, UNBOUNDED, Purse, Terms, _frame, choose_lots
+from lotwise.domain.values import EPOCH
 from lotwise.engine.codec import encode
-from lotwise.engine.records import Decided, Marked, Submit
-from lotwise.research.compiled import size_batch
+from lotwise.engine.engine import Engine
+from lotwise.engine.plan import Plan as EnginePlan
+from lotwise.engine.records import Decided, Event, Marked, Record, Submit
+from lotwise.engine.state import State
+from lotwise.research.compiled import size_batch, walk
+from lotwise.research.projection import Odds, Plan
 from lotwise.store.journal import Journal
 
 SOL = Market(
@@ -95,32 +100,61 @@ def sizing() -> None:
     assert max(*purse, *terms) <= CEILING_64
 
 
+def monte_carlo() -> None:
+    """Steps of paths under the exact rule and both fees, once compiled."""
+    odds = Odds(win_rate=exact("0.6"), loss=exact("0.02"), paths=1_000_000)
+    for trades in (10, 50):
+        plan = Plan(balance=exact("2.86"), trades=trades, gain=exact("0.02"))
+        walk(plan, exact("0.004"), odds, threads=1)
+        each = seconds_each(lambda plan=plan: walk(plan, exact("0.004"), odds, threads=1), 1)  # type: ignore[misc]
+        steps = odds.paths * trades / each
+        say(f"Monte Carlo, {trades} trades a path, one core", f"{steps / 1e6:,.0f} M steps/s", "(aim 200)")
+
+
+class Timed(Engine):
+    """An engine that notes how long each answer took, by what the answer was."""
+
+    def __init__(self, plan: EnginePlan, state: State) -> None:
+        super().__init__(plan, state)
+        self.spent: dict[str, list[float]] = defaultdict(list)
+
+    def handle(self, event: Event) -> list[Record]:
+        start = time.perf_counter()
+        records = super().handle(event)
+        self.spent[kind_of(records)].append(time.perf_counter() - start)
+        return records
+
+
+def kind_of(records: list[Record]) -> str:
+    """Silence, one order, one refusal, or something else."""
+    kinds = [type(record) for record in records]
+    if kinds == [Decided, Submit]:
+        return "order"
+    if kinds == [Decided]:
+        return "refusal"
+    return "silence" if not kinds else "other"
+
+
 def engine(folder: Path) -> None:
-    """A run on the built-in market: what a bar, an order and a skip cost, journal included."""
+    """A run on the built-in market: the whole by bar, and the engine's own share of it."""
     settings = load_settings(None, None, {"dry_run_wallet": "50", "max_open_trades": 3, "paper.bars": 8_000})
     source = Source("bench", built_in_market(settings))
-    kinds: Counter[str] = Counter()
-
-    def watch(_: object, records: list[Any]) -> None:
-        for record in records:
-            skip = isinstance(record, Decided) and record.reason is not None
-            kinds["skip" if skip else type(record).__name__] += 1
-
     with Journal(folder / "engine.journal") as journal:
         joined = open_run(settings, source, journal, None)
+        joined.engine = timed = Timed(joined.engine.plan, joined.engine.state)
         start = time.perf_counter()
-        run(joined, watch)
+        run(joined, lambda *_: None)
         whole = time.perf_counter() - start
     bars = 8_000 * len(source.candles)
-    say("a run, every bar visited, durable journal", f"{whole / bars * 1e6:,.1f} us/bar", f"{bars:,} bars")
-    orders, skips = kinds[Submit.__name__], kinds["skip"]
-    say("  the same by order", f"{whole / orders * 1e6:,.0f} us/order", f"{orders:,} orders")
-    say("  the same by refusal", f"{whole / skips * 1e6:,.0f} us/refusal", f"{skips:,} skips")
+    say("a run, every bar visited, journal and all", f"{whole / bars * 1e6:,.1f} us/bar", f"{bars:,} bars")
+    for kind, unit in (("silence", "moment"), ("order", "order"), ("refusal", "refusal")):
+        spent = timed.spent[kind]
+        figure = f"{statistics.median(spent) * 1e6:,.1f} us/{unit}"
+        say(f"  the engine alone: {kind}", figure, f"{len(spent):,} of them")
 
 
 def journal(folder: Path) -> None:
-    record = encode(Marked(joined_time := 0, exact("2.86"), {}))  # type: ignore[arg-type]
-    del joined_time
+    record = encode(Marked(EPOCH, exact("2.86"), {}))
     with Journal(folder / "intents.journal") as rows:
 
         def intent() -> None:
@@ -148,8 +182,10 @@ def main() -> int:
     start_up()
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     result = check(cases, seed=1)
-    share = f"{result.on_bound / result.cases:.1%} on a bound"
-    say("sizing cases against the exhaustive walk", f"{result.cases:,}", f"{result.failures} failures, {share}")
+    seen = f"{result.failures} failures, {result.share_on_a_bound:.1%} on a bound, {result.seconds:.0f} s"
+    say("sizing cases against the exhaustive walk", f"{result.cases:,}", seen)
+    if result.first_failure:
+        print(result.first_failure)
     return 1 if result.failures else 0
 
 

@@ -271,7 +271,9 @@ class _Frame(NamedTuple):
     digits: int
     scale: Decimal
     lot_scale: Decimal
+    step: Decimal
     unit: Decimal
+    quantum: Decimal
     tick_lot: int
     kept_at_stop_ppm: int
     purse: Purse
@@ -299,20 +301,19 @@ class _Frame(NamedTuple):
 
     def sized(self, bound: Bound, lots: int, terms: Terms, price: Decimal) -> Sized:
         """The decision for this many lots, in money."""
-        market, multiply = self.market, EXACT.multiply
+        market, multiply, step, unit = self.market, EXACT.multiply, self.step, self.unit
         fee, debit, received = self.costs(lots, terms)
-        step, unit = market.lot_step, self.unit
         quantity = multiply(Decimal(lots), step)
-        fee_step, fee_asset = (step, market.base) if terms.fee_in_base else (unit, market.quote)
+        in_base = terms.fee_in_base
         return Sized(
             market.symbol,
             quantity,
             multiply(quantity, price),
-            multiply(Decimal(fee), fee_step),
-            fee_asset,
+            multiply(Decimal(fee), step if in_base else unit),
+            market.base if in_base else market.quote,
             multiply(Decimal(debit), unit),
-            multiply(Decimal(received), step),
-            EXACT.scaleb(Decimal(received * terms.stop_lot_cost), -self.digits),
+            multiply(Decimal(received), step) if in_base else quantity,
+            multiply(Decimal(received * terms.stop_lot_cost), self.quantum),
             bound,
         )
 
@@ -343,7 +344,9 @@ def _frame(market: Market, policy: Policy, liquidity: Liquidity, digits: int) ->
         digits=digits,
         scale=Decimal(10**digits),
         lot_scale=EXACT.scaleb(market.lot_step, digits),
+        step=market.lot_step,
         unit=market.quote_unit,
+        quantum=quantum,
         tick_lot=market.grid.tick_lot * finer,
         kept_at_stop_ppm=PPM - ppm(policy.stop, "stop"),
         purse=Purse(
