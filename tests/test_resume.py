@@ -28,13 +28,12 @@ class MortalJournal(Journal):
 
     def commit(self) -> None:
         if self._left < 0:
-            return None  # the dead write nothing
+            return  # the dead write nothing
         self._left -= bool(self.waiting)
         if self._left >= 0 or self._after:
             super().commit()
         if self._left < 0:
             raise Death
-        return None
 
 
 def journal_hash(path: Path) -> str:
