@@ -6,22 +6,8 @@ from typing import Any
 
 import pytest
 
-from lotwise import (
-    Amount,
-    Bound,
-    FeeAsset,
-    Liquidity,
-    Market,
-    Opportunity,
-    Policy,
-    Reason,
-    Refused,
-    Sized,
-    amount,
-    exact,
-    size_order,
-)
-from lotwise.domain.sizing import fixed
+from lotwise import Amount, FeeAsset, Liquidity, Market, Opportunity, amount, exact
+from lotwise.domain.sizing import Bound, Policy, Reason, Refused, Sized, fixed, size_order
 from lotwise.domain.values import BadField, NotExact
 
 COIN = Market(
@@ -170,13 +156,20 @@ def test_a_cap_below_the_minimum_is_helped_by_a_higher_cap_only() -> None:
 
 
 def test_a_risk_target_below_the_minimum_is_helped_by_a_higher_risk_target_only() -> None:
-    no = refused("500", policy=policy(risk_target="0.99"))
+    no = refused("500", policy=policy(cap="1", risk_target="0.99"))
     assert (no.reason, no.needed, no.short) == (Reason.RISK_BELOW_MINIMUM, None, None)
     assert sized("500", policy=policy(risk_target="1")).notional == 1
 
 
 def test_the_cap_is_named_when_cap_and_risk_target_are_both_below_the_minimum() -> None:
     assert refused("500", policy=policy(cap="0.9", risk_target="0.8")).reason is Reason.CAP_BELOW_MINIMUM
+
+
+def test_a_limit_finer_than_any_cost_is_a_limit_all_the_same() -> None:
+    tiny = Decimal("0.000000001")
+    assert refused("500", policy=policy(cap=tiny)).needed is None
+    no = refused("500", policy=policy(risk_target=tiny))
+    assert (no.reason, no.needed) == (Reason.RISK_BELOW_MINIMUM, None)
 
 
 def test_raising_to_the_minimum_never_passes_the_cap() -> None:

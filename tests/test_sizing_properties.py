@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lotwise import Bound, FeeAsset, Reason, Refused, Sized
 from lotwise.domain.sizing import (
     CEILING_64,
+    MINIMUM,
     OVERFLOW,
     UNBOUNDED,
     Purse,
@@ -252,11 +253,88 @@ def in_integers(case: Case) -> tuple[Purse, Terms]:
     return purse, terms
 
 
+class In64(int):
+    """An integer whose every result must fit in 64 bits."""
+
+    @classmethod
+    def held(cls, name: str) -> Callable[..., "In64"]:
+        def operate(*operands: int) -> "In64":
+            result = getattr(int, name)(*operands)
+            assert -(2**63) <= result <= WIDEST_64, f"{name}{operands} passes 64 bits"
+            return cls(result)
+
+        return operate
+
+
+for _operator in ("add", "sub", "mul", "floordiv", "mod"):
+    setattr(In64, f"__{_operator}__", In64.held(f"__{_operator}__"))
+    setattr(In64, f"__r{_operator}__", In64.held(f"__r{_operator}__"))
+setattr(In64, "__neg__", In64.held("__neg__"))  # noqa: B010
+
+
+def draw_wide(random: Random) -> tuple[Purse, Terms]:
+    """Any legal input of 64 bits, each number of its own magnitude."""
+
+    def up_to(most: int, least: int = 0) -> int:
+        return max(least, int(2 ** random.uniform(0, most.bit_length() - 1)) - 1)
+
+    def limit() -> int:
+        return -1 if random.random() < 0.5 else up_to(WIDEST_64)
+
+    bottom = random.choice([20, 100, up_to(2**34, 1)])
+    lot_cost = up_to(2**40, 1)
+    purse = Purse(
+        random.choice([-1, 1, 1, 1]) * up_to(WIDEST_64),
+        random.randint(1, bottom),
+        bottom,
+        up_to(WIDEST_64),
+        limit(),
+        random.randint(0, 1),
+    )
+    terms = Terms(
+        lot_cost=lot_cost,
+        stop_lot_cost=lot_cost * random.randint(0, 10) // 10,
+        unit=10 ** random.randint(0, 10),
+        min_lots=up_to(2**50, 1),
+        max_lots=limit(),
+        min_cost=up_to(2**61),
+        floor_cost=up_to(2**61),
+        exit_min_lots=up_to(2**60, 1),
+        exit_min_cost=up_to(2**61),
+        fee_ppm=random.choice([0, 1, 4000, random.randrange(PPM), PPM - 1]),
+        fee_in_base=random.randint(0, 1),
+    )
+    return purse, terms
+
+
+def test_no_step_of_the_rule_leaves_64_bits_below_its_ceiling() -> None:
+    random = Random(64)
+    outcomes: Counter[int] = Counter()
+    for _ in range(10_000):
+        purse, terms = draw_wide(random)
+        held = choose_lots(Purse._make(map(In64, purse)), Terms._make(map(In64, terms)), In64(CEILING_64))
+        outcomes[held[0]] += 1
+        if held[0] == OVERFLOW:
+            assert held == (OVERFLOW, 0, -1)
+        else:
+            assert held == choose_lots(purse, terms, UNBOUNDED), (purse, terms)
+    assert 1000 < outcomes[OVERFLOW] < 9000, outcomes
+
+
 @pytest.fixture(scope="module")
 def compiled() -> Callable[[Purse, Terms, int], tuple[int, int, int]]:
     numba: Any = pytest.importorskip("numba", reason="numba (the research extra) is not installed")
     rule: Callable[[Purse, Terms, int], tuple[int, int, int]] = numba.njit(choose_lots)
     return rule
+
+
+def test_plain_and_compiled_agree_on_any_numbers_of_64_bits(
+    compiled: Callable[[Purse, Terms, int], tuple[int, int, int]],
+) -> None:
+    random = Random(63)
+    for _ in range(10_000):
+        purse, terms = draw_wide(random)
+        assert compiled(purse, terms, CEILING_64) == choose_lots(purse, terms, CEILING_64), (purse, terms)
 
 
 @pytest.mark.parametrize("name", LISTED)
@@ -273,7 +351,10 @@ def test_plain_and_compiled_agree_overflow_included(
             purse = purse._replace(free=int(money * 10 ** random.uniform(-8, 7)))
         plain = choose_lots(purse, terms, CEILING_64)
         outcomes[plain[0]] += 1
-        if plain[0] != OVERFLOW:
+        assert (plain[1] > 0) == (0 <= plain[0] <= MINIMUM), "lots are told where there is an order"
+        if plain[0] == OVERFLOW:
+            assert plain == (OVERFLOW, 0, -1)
+        else:
             assert plain == choose_lots(purse, terms, UNBOUNDED), (purse, terms)
         if max(*purse, *terms) <= WIDEST_64:
             assert compiled(purse, terms, CEILING_64) == plain, (purse, terms)

@@ -4,7 +4,7 @@ Accounts: `free` may be spent; `held/<client id>` is set aside for one order; `m
 side of our trades; `fees` is what the exchange kept; `external` is the world outside.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -99,13 +99,6 @@ def post(ledger: Ledger, entry: Entry) -> Ledger:
         if posting.account.startswith(OURS) and balances.get(key, Decimal(0)) < 0:
             raise Overdrawn(f"{posting.account} would hold {balances[key]} {posting.amount.asset}")
     return Ledger(balances)
-
-
-def post_all(ledger: Ledger, entries: Iterable[Entry]) -> Ledger:
-    """The ledger after these entries, in order."""
-    for entry in entries:
-        ledger = post(ledger, entry)
-    return ledger
 
 
 def move(amount: Amount, source: str, target: str) -> tuple[Posting, Posting]:

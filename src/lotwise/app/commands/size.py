@@ -27,13 +27,18 @@ def command(file: TextIO, as_json: bool) -> None:
     """Size orders: JSON lines in (FILE, or standard input), one decision a line out, same order.
 
     \b
-    In:  {"symbol":"SOL/USDT","price":"150.12","free":"2.86","fee_rate":"0.004","fee_asset":"quote",
-          "market":{"tick_size":"0.01","lot_step":"0.00000001","min_quantity":"0.01",
-                    "min_notional":"0.5","max_quantity":null,"quote_precision":8},
-          "policy":{"fraction":"0.95","cap":"10","risk_target":null,"floor":"2.5","reserve":"0",
-                    "stop":"0.02","exit_headroom":"1","raise_to_minimum":true}}
-    Out: {"decision":"sized", ...}, {"decision":"refused","reason":...,"needed":...,"short":...},
-         or {"decision":"error","line":n,"field":...,"error":...}; then the exit code is 2.
+    In:  {"symbol":"SOL/USDT","price":"150.12","free":"2.86",
+          "fee_rate":"0.004","fee_asset":"quote",
+          "market":{"tick_size":"0.01","lot_step":"0.00000001",
+                    "min_quantity":"0.01","min_notional":"0.5",
+                    "max_quantity":null,"quote_precision":8},
+          "policy":{"fraction":"0.95","cap":"10","risk_target":null,
+                    "floor":"2.5","reserve":"0","stop":"0.02",
+                    "exit_headroom":"1","raise_to_minimum":true}}
+    Out: {"decision":"sized", ...},
+         {"decision":"refused","reason":...,"needed":...,"short":...}, or
+         {"decision":"error","line":n,"field":...,"error":...}; then the
+         exit code is 2.
 
     Output is JSON with or without --json. Decimals are strings; see docs/sizing.md for the rule.
     """
