@@ -128,7 +128,7 @@ class Timed(Engine):
     """An engine that notes how long each answer took, by what the answer was."""
 
     def __init__(self, plan: EnginePlan, state: State) -> None:
-        super().__init__(plan, state)
+        super().__init__(plan, state, {})
         self.spent: dict[str, list[float]] = defaultdict(list)
 
     def handle(self, event: Event) -> list[Record]:

@@ -68,16 +68,13 @@ def main() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+", encoding="utf-8"))
     try:
         code = cli.main(prog_name="lotwise", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as told:
         told.show()
         code = told.exit_code
     except click.Abort:
         code = INTERRUPTED
-    except BrokenPipeError:
-        code = _stop_writing(0)  # the reader has left, as `head` does: no more is to be said
     except SystemExit as end:
-        # 1 is how click and rich end when the reader has left.
+        # 1 is how click and rich end when the reader has left, as `head` does: no more is to be said.
         code = _stop_writing(0) if end.code == 1 else end.code
     except OSError as trouble:
         click.echo(f"Error: {trouble.filename or 'output'}: {trouble.strerror}", err=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
+from lotwise.engine.codec import Unfoldable
 from lotwise.store.journal import JournalError, Trouble
 
 RUNS = Path("runs")
@@ -43,3 +44,10 @@ def _written(path: Path) -> int:
 def problem(trouble: JournalError) -> Problem:
     """The trouble for people, with its exit code."""
     return Problem(str(trouble), EXIT_CODES[trouble.trouble])
+
+
+def unfoldable(path: Path, bad: Unfoldable, row: int | None = None) -> Problem:
+    """Rows that no run can have written: nothing may be built on them."""
+    where = f"row {row}" if row is not None else "a row"
+    text = f"{path}: {where} cannot be folded: {bad}"
+    return Problem(f"{text}; restore the file from a backup, or start a new journal", UNSAFE)

@@ -15,7 +15,7 @@ from typing import Any
 from lotwise.app.rules import known_markets, rules_in_force, time_of
 from lotwise.app.settings import Settings
 from lotwise.domain.values import Amount, Time
-from lotwise.engine.codec import CHECKPOINT, decode, encode, fold, restore
+from lotwise.engine.codec import CHECKPOINT, Unfoldable, decode, encode, fold, restore
 from lotwise.engine.engine import Engine
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Deposited, Opened
@@ -126,11 +126,12 @@ def open_run(settings: Settings, source: Source, journal: Journal, speed: int | 
             journal.append(*encode(record))
         journal.commit()
     venue.resume(state, feed.last(state.time))
-    return Run(Engine(plan, state), venue, feed, journal, fresh, ROWS_AT_ONCE if speed is None else 1)
+    engine = Engine(plan, state, exchange.quotes())
+    return Run(engine, venue, feed, journal, fresh, ROWS_AT_ONCE if speed is None else 1)
 
 
 def load_state(journal: Journal) -> State:
-    """The last checkpoint and the rows after it, folded."""
+    """The last checkpoint and the rows after it, folded. Raises Unfoldable."""
     last = journal.last(CHECKPOINT)
     state = restore(last.body) if last else State()
     for row in journal.rows(last.number + 1 if last else 0):
@@ -141,7 +142,8 @@ def load_state(journal: Journal) -> State:
 def _same_run(journal: Journal, told: Mapping[str, Any]) -> None:
     first = next(journal.rows())
     opened = decode(first.kind, first.body)
-    assert isinstance(opened, Opened), "a journal begins with Opened"
+    if not isinstance(opened, Opened):
+        raise Unfoldable("a journal begins with what its run was told")
     before = opened.settings
     differing = sorted(key for key in {*told, *before} if told.get(key) != before.get(key))
     if differing:

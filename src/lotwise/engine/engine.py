@@ -30,10 +30,10 @@ class Engine:
     """Joins market, wishes, sizing, orders and ledger. Everything it knows is `state` (the fold of
     its records) and the last prices it was shown."""
 
-    def __init__(self, plan: Plan, state: State) -> None:
+    def __init__(self, plan: Plan, state: State, quotes: Mapping[str, Quote]) -> None:
         self.plan = plan
         self.state = state
-        self.quotes: Mapping[str, Quote] = {}
+        self.quotes = quotes
 
     def handle(self, event: Event) -> list[Record]:
         """All records that follow from one event, already folded into the state, in order."""

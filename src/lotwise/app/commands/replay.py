@@ -4,16 +4,11 @@ from pathlib import Path
 
 import click
 
-from lotwise.app.journals import newest_journal, problem
-from lotwise.app.terminal import UNSAFE, Problem, json_option, to_json
-from lotwise.domain.orders import ImpossibleReport
-from lotwise.engine.codec import fold, state_hash
+from lotwise.app.journals import newest_journal, problem, unfoldable
+from lotwise.app.terminal import json_option, to_json
+from lotwise.engine.codec import Unfoldable, fold, state_hash
 from lotwise.engine.state import State
-from lotwise.ledger.postings import Overdrawn, Unbalanced
 from lotwise.store.journal import GENESIS, JournalError, read
-
-NO_FOLD = (KeyError, ValueError, ArithmeticError, ImpossibleReport, Overdrawn, Unbalanced)
-"""What folding raises on a row that this run cannot have written."""
 
 
 @click.command(name="replay")
@@ -34,9 +29,8 @@ def command(journal: Path | None, as_json: bool) -> None:
             count, last = row.number + 1, row.hash
     except JournalError as trouble:
         wrong = problem(trouble)
-    except NO_FOLD as bad:
-        text = f"{path}: row {count} cannot be folded: {type(bad).__name__}: {str(bad).splitlines()[0]}"
-        wrong = Problem(f"{text}; restore the file from a backup, or start a new journal", UNSAFE)
+    except Unfoldable as bad:
+        wrong = unfoldable(path, bad, count)
     result = {"ok": not wrong, "rows": count, "journal_hash": last, "state_hash": state_hash(state)}
     if as_json:
         click.echo(to_json(result))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from lotwise.app.journals import fresh_journal, problem
+from lotwise.app.journals import fresh_journal, problem, unfoldable
 from lotwise.app.loop import run
 from lotwise.app.rules import rules_in_force, time_of
 from lotwise.app.screen import Screen
@@ -17,6 +17,7 @@ from lotwise.app.summary import lines, summary, when
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
 from lotwise.domain.values import Time
+from lotwise.engine.codec import Unfoldable
 from lotwise.markets import UnknownMarket
 from lotwise.store.candles import CandleError, gaps, read_folder
 from lotwise.store.journal import Journal, JournalError
@@ -166,6 +167,8 @@ def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_j
             result = summary(joined.engine, path, finished)
     except OtherRun as other:
         raise Problem(f"{other}. Give the same options, or another --journal.") from None
+    except Unfoldable as bad:
+        raise unfoldable(path, bad) from None
     except JournalError as trouble:
         raise problem(trouble) from None
     for line in lines(result):
