@@ -231,7 +231,7 @@ def test_an_exit_that_is_refused_is_shown_and_not_tried_for_ever(tmp_path: Any) 
     assert isinstance(market, Market)
     raised = replace(market, min_quantity=Decimal(1))
     joined.engine.plan = replace(joined.engine.plan, markets=lambda *_: raised)
-    joined.venue._rules = joined.engine.plan.markets
+    joined.venue.rules = joined.engine.plan.markets
     fall = bars(SOL, (9000, 9100, 8900, 9050), (9000, 9100, 8900, 9050))
     orders = joined.engine.state.totals.orders
     feed = RecordedFeed({SOL: replace(fall, dates=fall.dates + 10 * HOUR)}, Scripted({}))

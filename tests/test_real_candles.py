@@ -82,9 +82,12 @@ def ran(case: tuple[str, str], folder: Path) -> Told:
     return result
 
 
-def test_no_order_of_at_least_200_is_refused_for_its_size(told: dict[tuple[str, str], Told]) -> None:
+def test_no_order_of_at_least_200_is_refused_for_its_size(
+    told: dict[tuple[str, str], Told], say: list[str]
+) -> None:
     orders = {case: run.orders for case, run in told.items()}
-    print(f"\norders: {orders}, in all {sum(orders.values())}")
+    refused = sum(run.size_rejections for run in told.values())
+    say.append(f"real candles: {sum(orders.values())} orders in {len(told)} runs, {refused} refused for size")
     assert sum(orders.values()) >= 200
     assert sum(run.size_rejections for run in told.values()) == 0
 
@@ -108,7 +111,7 @@ def quantities(market: Market, price: Decimal, free: Decimal) -> Iterator[Decima
 
 
 def test_for_each_skip_the_exchange_or_the_policy_refuses_every_quantity(
-    told: dict[tuple[str, str], Told],
+    told: dict[tuple[str, str], Told], say: list[str]
 ) -> None:
     swept = 0
     for run in told.values():
@@ -129,7 +132,8 @@ def test_for_each_skip_the_exchange_or_the_policy_refuses_every_quantity(
                 order = entry(skip, market, quantity)
                 accepted = exchange.check(ACCOUNT, order) is None
                 assert not (accepted and policy_takes and sellable), (skip, quantity)
-    print(f"\nswept {swept} orders over {sum(len(run.skips) for run in told.values())} skips for size")
+    skips = sum(len(run.skips) for run in told.values())
+    say.append(f"real candles: {skips} skips for size, {swept} orders swept, none would have passed")
 
 
 def entry(skip: Decided, market: Market, quantity: Decimal) -> Order:

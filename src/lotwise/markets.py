@@ -12,7 +12,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lotwise.domain.market import FeeSchedule, Listing, Market, Tier
-from lotwise.domain.values import require
+from lotwise.domain.orders import RejectionKind
+from lotwise.domain.values import EXACT, Time, require
 
 _TIERS = {
     Tier.TIER_1: "SOL ADA BTC ETH XRP LTC LINK DOT AVAX ALGO ATOM POL",
@@ -139,3 +140,61 @@ class Markets:
 def age_days(listing: Listing, on: date) -> int:
     """How old an observation is on a day, in days."""
     return (on - listing.observed).days
+
+
+EVIDENCE_AGE = 7 * 86_400_000
+"""Milliseconds that a learned minimum is trusted; then the listing speaks alone until it errs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What our own orders taught about a pair's minimums beyond its listing.
+
+    min_quantity (base) and min_notional (quote): just above the largest refusal of that kind, or
+    None. contradicts: the exchange refused what its own listing allows. time: the last refusal's.
+    """
+
+    min_quantity: Decimal | None
+    min_notional: Decimal | None
+    contradicts: bool
+    time: Time
+
+
+def taught_by_refusal(
+    known: Evidence | None, kind: RejectionKind, quantity: Decimal, notional: Decimal, at: tuple[Market, Time]
+) -> Evidence:
+    """The evidence after an order of this size was refused by a minimum: the rule lies above it.
+
+    `at` is the market as listed, and the time. A refusal of another kind teaches nothing about
+    minimums: BadField.
+    """
+    market, time = at
+    least, cost = (known.min_quantity, known.min_notional) if known else (None, None)
+    contradicts = known is not None and known.contradicts
+    if kind is RejectionKind.MIN_QUANTITY:
+        contradicts |= quantity >= market.min_quantity
+        least = max(least or Decimal(0), EXACT.add(quantity, market.lot_step))
+    else:
+        require(kind is RejectionKind.MIN_NOTIONAL, "kind", f"{kind} teaches nothing about minimums")
+        contradicts |= notional >= market.min_notional
+        cost = max(cost or Decimal(0), EXACT.add(notional, market.quote_unit))
+    return Evidence(least, cost, contradicts, time)
+
+
+def taught_by_acceptance(known: Evidence, quantity: Decimal, notional: Decimal) -> Evidence | None:
+    """The evidence that an accepted order of this size leaves: what lies above it is disproved.
+    None: nothing is left."""
+    least = None if known.min_quantity and known.min_quantity > quantity else known.min_quantity
+    cost = None if known.min_notional and known.min_notional > notional else known.min_notional
+    return replace(known, min_quantity=least, min_notional=cost) if least or cost else None
+
+
+def raised(market: Market, known: Evidence | None, now: Time) -> Market:
+    """The market with its minimums raised by evidence that is not too old."""
+    if known is None or now - known.time > EVIDENCE_AGE:
+        return market
+    return replace(
+        market,
+        min_quantity=max(market.min_quantity, known.min_quantity or Decimal(0)),
+        min_notional=max(market.min_notional, known.min_notional or Decimal(0)),
+    )

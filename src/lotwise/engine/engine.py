@@ -2,15 +2,19 @@
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from lotwise.domain.market import Liquidity, Market, Quote
 from lotwise.domain.orders import (
     ENDED,
+    Accepted,
     Opportunity,
     Order,
     OrderType,
     Purpose,
+    Rejected,
+    RejectionKind,
     Report,
     Status,
     TimeInForce,
@@ -20,10 +24,30 @@ from lotwise.domain.values import EXACT, Amount, Side, Time, plain
 from lotwise.engine.checks import Wish, climb
 from lotwise.engine.exits import exit_order, exit_prices, stop_due
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Cancel, Decided, Event, Marked, MarketUpdate, Record, Rung, Submit
+from lotwise.engine.records import (
+    Cancel,
+    Decided,
+    Event,
+    Learned,
+    Listed,
+    Marked,
+    MarketUpdate,
+    Record,
+    Rung,
+    Stranded,
+    Submit,
+)
 from lotwise.engine.state import State, apply
+from lotwise.markets import UnknownMarket, raised, taught_by_acceptance, taught_by_refusal
 
 DAY = 86_400_000
+SETTLING = 10_000
+"""Milliseconds after a fill in which a refused sale proves nothing (Kraken, observed 2026-09-11)."""
+
+EXIT_TRIES = 3
+"""A sale that was refused so often is not tried again before a person looks."""
+
+MINIMUMS = (RejectionKind.MIN_QUANTITY, RejectionKind.MIN_NOTIONAL)
 
 
 class Engine:
@@ -42,9 +66,22 @@ class Engine:
                 source = self._moment(event)
             case Quote():
                 source = self._price(event)
+            case Listed():
+                source = self._rules_told(event)
             case _:
                 source = self._report(event)
         return list(source)
+
+    def rules(self, symbol: str, time: Time) -> Market | UnknownMarket:
+        """The rules in force for a pair: the plan's, renewed by what the exchange told since, raised
+        by what our own orders taught."""
+        known = self.plan.markets(symbol, time)
+        told = self.state.listed.get(symbol)
+        if isinstance(known, UnknownMarket):
+            return known
+        if told is not None:
+            known = renewed(known, told)
+        return raised(known, self.state.evidence.get(symbol), time)
 
     def stops(self) -> dict[str, Decimal]:
         """The prices the engine waits for, by pair: reaching one is an event it wants to see."""
@@ -79,6 +116,8 @@ class Engine:
         last = self.state.marked
         if last is None or self.state.traded_since_mark or update.time // DAY > last.time // DAY:
             yield self.mark(update.time)
+        for symbol in list(self.state.holdings):
+            yield from self._free(symbol, update.time)
         wishes = [
             (-confidence, symbol)
             for symbol, confidence in update.signals.items()
@@ -90,7 +129,7 @@ class Engine:
     def _decide(self, update: MarketUpdate, symbol: str, confidence: float) -> Iterator[Record]:
         """One wish: the ladder, the size, the order; or a skip that says why."""
         plan, state = self.plan, self.state
-        rules, quote = plan.markets(symbol, update.time), update.quotes.get(symbol)
+        rules, quote = self.rules(symbol, update.time), update.quotes.get(symbol)
         price = update.candles[symbol].close
         if isinstance(rules, Market) and quote is not None:
             price = _entry_price(plan, rules, quote)
@@ -159,13 +198,15 @@ class Engine:
             yield from self._leave(quote.symbol, Purpose.STOP, quote.time)
 
     def _report(self, report: Report) -> Iterator[Record]:
-        """What became of an order: book it, then leave what a closed or cancelled order leaves open."""
+        """What became of an order: book it, learn from it, then leave what it leaves open."""
         before = self.state.order(report.client_id)
         yield self._write(report)
         after = self.state.order(report.client_id)
         if after is before:
             return
         order, symbol = after.order, after.order.symbol
+        if isinstance(report, Rejected | Accepted):
+            yield from self._learn(order, report)
         holding = self.state.holdings.get(symbol)
         if after.status in ENDED and holding is not None and not holding.stuck:
             if order.purpose is Purpose.ENTRY:
@@ -173,18 +214,84 @@ class Engine:
             elif after.status is Status.CANCELED and holding.leaving is Purpose.STOP:
                 yield from self._leave(symbol, Purpose.STOP, report.time)
 
+    def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
+        """An order's answer as evidence on the pair's minimums, where it is some."""
+        symbol, known = order.symbol, self.state.evidence.get(order.symbol)
+        price = order.price or self.quotes[symbol].bid
+        notional = EXACT.multiply(price, order.quantity)
+        if isinstance(report, Accepted):
+            left = known and taught_by_acceptance(known, order.quantity, notional)
+            if left != known:
+                yield self._write(Learned(symbol, left, report.time))
+        elif report.rejection.kind in MINIMUMS and not self._just_filled(symbol, report.time):
+            listed = self.rules(symbol, report.time)
+            assert isinstance(listed, Market), f"{symbol} was ordered without rules"
+            taught = taught_by_refusal(
+                known, report.rejection.kind, order.quantity, notional, (listed, report.time)
+            )
+            yield self._write(Learned(symbol, taught, report.time))
+
+    def _just_filled(self, symbol: str, time: Time) -> bool:
+        """Whether coins of this pair came so lately that the exchange may not yet count them."""
+        holding = self.state.holdings.get(symbol)
+        return holding is not None and time - holding.filled < SETTLING
+
+    def _rules_told(self, told: Listed) -> Iterator[Record]:
+        """New rules: what was stuck under the old ones may be sellable now."""
+        yield self._write(told)
+        symbol = told.listing.symbol
+        if symbol in self.state.holdings:
+            yield from self._free(symbol, told.time)
+
+    def _free(self, symbol: str, time: Time) -> Iterator[Record]:
+        """Leave what is stuck, if the rules now allow it and it was not refused too often."""
+        holding = self.state.holdings[symbol]
+        purpose = holding.leaving or Purpose.TARGET
+        tried = holding.refusals >= EXIT_TRIES
+        if holding.stuck and not tried and self._unsellable(symbol, purpose, time) is None:
+            yield from self._leave(symbol, purpose, time)
+
     def _leave(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Order the sale of a holding."""
-        market = self.plan.markets(symbol, time)
-        assert isinstance(market, Market), f"{symbol} was bought under rules that are gone: {market}"
-        client_id = self._name()
-        order = exit_order(client_id, self.state.holdings[symbol], market, purpose, time)
-        yield self._write(Submit(order))
+        """Order the sale of a holding, or say why that cannot be."""
+        market, holding = self.rules(symbol, time), self.state.holdings[symbol]
+        why = self._unsellable(symbol, purpose, time)
+        if isinstance(market, Market) and why is None:
+            yield self._write(Submit(exit_order(self._name(), holding, market, purpose, time)))
+        else:
+            yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
+
+    def _unsellable(self, symbol: str, purpose: Purpose, time: Time) -> str | None:
+        """Which minimum a holding falls below under the rules in force; None: it can be sold."""
+        market, holding = self.rules(symbol, time), self.state.holdings[symbol]
+        if not isinstance(market, Market):
+            return f"no rules: {market.remedy}"
+        quantity, quote = holding.position.quantity, self.quotes.get(symbol)
+        if quantity < market.min_quantity:
+            return f"{plain(quantity)} {market.base} is below the minimum of {plain(market.min_quantity)}"
+        price = quote.bid if quote and purpose is Purpose.STOP else holding.target
+        worth = EXACT.multiply(quantity, price)
+        if worth < market.min_notional:
+            return f"{plain(worth)} {market.quote} is below the minimum of {plain(market.min_notional)}"
+        return None
 
     def _name(self) -> str:
         """The client id of the next order: no other of this run has it, and it has at most 18
         characters (an exchange's limit)."""
         return f"{self.plan.run_id}-{self.state.totals.orders + 1:x}"
+
+
+def renewed(market: Market, told: Listed) -> Market:
+    """The market with what the exchange told of it since."""
+    return replace(
+        market,
+        tick_size=told.listing.tick_size,
+        lot_step=told.listing.lot_step,
+        min_quantity=told.listing.min_quantity,
+        min_notional=told.listing.min_notional,
+        max_quantity=told.listing.max_quantity,
+        maker_fee=told.maker_fee,
+        taker_fee=told.taker_fee,
+    )
 
 
 def _entry_price(plan: Plan, market: Market, quote: Quote) -> Decimal:

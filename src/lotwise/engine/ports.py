@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from lotwise.domain.orders import Report
 from lotwise.domain.values import Time
 from lotwise.engine.records import Command, Event, MarketUpdate
 
@@ -28,7 +27,7 @@ class Venue(Protocol):
         engine answered to one event has been carried out before the next is drawn."""
         ...
 
-    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Report]:
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """Do it and report. A venue whose orders outlive this process calls `durable` before the
         first byte leaves: then the intent is on disk."""
         ...

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from lotwise.domain.market import Candle, Liquidity, Quote
+from lotwise.domain.market import Candle, Liquidity, Listing, Quote
 from lotwise.domain.orders import Order, Purpose, Report
 from lotwise.domain.values import Amount, Time
+from lotwise.markets import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,17 @@ class MarketUpdate:
     quotes: Mapping[str, Quote]
 
 
-Event = MarketUpdate | Quote | Report
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The exchange told a pair's rules and fees anew; they hold from here on."""
+
+    listing: Listing
+    maker_fee: Decimal
+    taker_fee: Decimal
+    time: Time
+
+
+Event = MarketUpdate | Quote | Report | Listed
 
 
 class Skip(StrEnum):
@@ -116,5 +127,24 @@ class Marked:
     prices: dict[str, Decimal]
 
 
-Record = Opened | Deposited | Decided | Submit | Cancel | Marked | Report
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What our own orders taught about a pair's minimums by now; None: it was disproved."""
+
+    symbol: str
+    evidence: Evidence | None
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A holding that the rules in force do not let us sell: shown, valued, left alone until they change."""
+
+    symbol: str
+    quantity: Decimal
+    why: str
+    time: Time
+
+
+Record = Opened | Deposited | Decided | Submit | Cancel | Marked | Listed | Learned | Stranded | Report
 Command = Submit | Cancel

@@ -25,9 +25,21 @@ from lotwise.domain.orders import (
     after,
 )
 from lotwise.domain.values import EPOCH, EXACT, Side, Time, ratio_up, round_up
-from lotwise.engine.records import Cancel, Decided, Deposited, Marked, Opened, Record, Submit
+from lotwise.engine.records import (
+    Cancel,
+    Decided,
+    Deposited,
+    Learned,
+    Listed,
+    Marked,
+    Opened,
+    Record,
+    Stranded,
+    Submit,
+)
 from lotwise.ledger.positions import COST_UNIT, Position, after_fill
-from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement
+from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement, top_up
+from lotwise.markets import Evidence
 
 ENDED_KEPT = 64
 """Ended orders stay known for late reports; the oldest leave."""
@@ -35,15 +47,17 @@ ENDED_KEPT = 64
 
 @dataclass(slots=True)
 class Holding:
-    """A position and the prices at which it will be left; `leaving` is the exit under way, and
-    `stuck` the exchange's words when it refused one."""
+    """A position and the prices at which it will be left. filled: when coins last came; leaving: the
+    exit under way; stuck: why it cannot be left now; refusals: how often the exchange refused to
+    take its sale."""
 
     position: Position
     stop: Decimal
     target: Decimal
-    opened: Time
+    filled: Time
     leaving: Purpose | None = None
     stuck: str | None = None
+    refusals: int = 0
 
 
 @dataclass(slots=True)
@@ -75,6 +89,8 @@ class State:
     ended: dict[str, OrderState] = field(default_factory=dict)
     exits: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     holdings: dict[str, Holding] = field(default_factory=dict)
+    listed: dict[str, Listed] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
     decisions: int = 0
     marked: Marked | None = None
     traded_since_mark: bool = False
@@ -109,6 +125,10 @@ def apply(state: State, record: Record) -> None:
             state.orders[order.client_id] = OrderState(order)
             if record.stop is not None and record.target is not None:
                 state.exits[order.client_id] = (record.stop, record.target)
+            if order.side is Side.SELL:
+                state.holdings[order.symbol].stuck = None
+                if order.purpose is Purpose.STOP:
+                    state.holdings[order.symbol].leaving = order.purpose
             state.totals.orders += 1
             state.time = order.time
         case Cancel():
@@ -116,6 +136,19 @@ def apply(state: State, record: Record) -> None:
             state.time = record.time
         case Marked():
             _mark(state, record)
+        case Listed():
+            state.listed[record.listing.symbol] = record
+            state.evidence.pop(record.listing.symbol, None)
+            state.time = record.time
+        case Learned():
+            if record.evidence is None:
+                state.evidence.pop(record.symbol, None)
+            else:
+                state.evidence[record.symbol] = record.evidence
+            state.time = record.time
+        case Stranded():
+            state.holdings[record.symbol].stuck = record.why
+            state.time = record.time
         case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
             _report(state, record)
         case _:
@@ -140,14 +173,15 @@ def _report(state: State, report: Report) -> None:
     if reported is known:
         return
     if isinstance(report, Fill):
-        state.ledger = post(state.ledger, settlement(report))
+        state.ledger = post(post(state.ledger, top_up(state.ledger, report)), settlement(report))
         _book(state, report, reported)
     elif isinstance(report, Accepted):
         state.totals.accepted += 1
     elif isinstance(report, Rejected):
         state.totals.size_rejections += report.rejection.kind in SIZE_REJECTIONS
         if known.order.side is Side.SELL:
-            state.holdings[known.order.symbol].stuck = report.rejection.text
+            holding = state.holdings[known.order.symbol]
+            holding.stuck, holding.refusals = report.rejection.text, holding.refusals + 1
     client_id = report.client_id
     if reported.status in ENDED:
         state.ledger = post(state.ledger, release(state.ledger, known.order))
@@ -175,8 +209,9 @@ def _book(state: State, fill: Fill, reported: OrderState) -> None:
     if holding is None:
         stop, target = state.exits[fill.client_id]
         holding = state.holdings[symbol] = Holding(Position(symbol), stop, target, fill.time)
-    before = holding.position
-    holding.position = after_fill(before, fill)
+    holding.position = after_fill(holding.position, fill)
+    if fill.side is Side.BUY:
+        holding.filled = fill.time
     if not holding.position.quantity:
         totals.trades += 1
         totals.wins += holding.position.realised_pnl > 0

@@ -130,3 +130,14 @@ def settlement(fill: Fill) -> Entry:
     hold = held(fill.client_id)
     fee_from = hold if fill.fee.asset == given.asset else FREE
     return Entry((*move(given, hold, MARKET), *move(got, MARKET, FREE), *move(fill.fee, fee_from, FEES)))
+
+
+def top_up(ledger: Ledger, fill: Fill) -> Entry:
+    """What a fill takes beyond its order's hold, moved there from what is free: the exchange's fee may
+    have risen since the order was sized, and its word stands."""
+    base = Amount(fill.quantity, fill.symbol.partition("/")[0])
+    given = fill.cost if fill.side is Side.BUY else base
+    taken = given + fill.fee if fill.fee.asset == given.asset else given
+    missing = taken - ledger.balance(held(fill.client_id), given.asset)
+    nothing = Amount(Decimal(0), given.asset)
+    return Entry(move(missing if missing.number > 0 else nothing, FREE, held(fill.client_id)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lotwise.strategies.candles import Floats
+from lotwise.strategies.candles import Floats, Ints
 
 
 def moving_average(prices: Floats, length: int) -> Floats:
@@ -24,6 +24,16 @@ def moving_deviation(prices: Floats, length: int) -> Floats:
     for offset in _offsets(prices, length):
         squares += (offset - middle) ** 2
     result[length - 1 :] = np.sqrt(squares / length)
+    return result
+
+
+def moving_highest(prices: Ints, length: int) -> Ints:
+    """Highest of the last `length` prices (whole steps); above any price until there are that many."""
+    result = np.full(len(prices), np.iinfo(np.int64).max)
+    highest = prices[length - 1 :].copy()
+    for place in range(length - 1):
+        np.maximum(highest, prices[place : place + len(highest)], out=highest)
+    result[length - 1 :] = highest
     return result
 
 

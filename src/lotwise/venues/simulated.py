@@ -6,12 +6,13 @@ durable as a whole or not at all.
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from lotwise.domain.market import Candle, Market, Quote
-from lotwise.domain.orders import OrderState, Report, Sent
+from lotwise.domain.market import Candle, Listing, Market, Quote
+from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, Sent
 from lotwise.domain.values import EXACT, Time
 from lotwise.engine.ports import Stops
-from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Submit
+from lotwise.engine.records import Cancel, Command, Event, Listed, MarketUpdate, Submit
 from lotwise.engine.state import State
 from lotwise.exchange.booking import OpenOrder, terms_for
 from lotwise.exchange.candle_matcher import stop_touch
@@ -19,6 +20,7 @@ from lotwise.exchange.exchange import Exchange
 from lotwise.markets import UnknownMarket
 
 ACCOUNT = "lotwise"
+DAY = 86_400_000
 
 Rules = Callable[[str, Time], Market | UnknownMarket]
 
@@ -28,7 +30,7 @@ class SimulatedVenue:
 
     def __init__(self, exchange: Exchange, rules: Rules) -> None:
         self.exchange = exchange
-        self._rules = rules
+        self.rules = rules
 
     def resume(self, state: State, last: Mapping[str, Candle]) -> None:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
@@ -45,6 +47,8 @@ class SimulatedVenue:
             market = self._list(symbol, update.time)
             if market is None:
                 continue
+            if candle.date % DAY == 0 and market != self.rules(symbol, Time(update.time - DAY)):
+                yield listed(market, update.time)  # rules are read once a day
             touch = self._touch(candle, market, stops, update.time)
             if touch:
                 yield touch
@@ -57,19 +61,22 @@ class SimulatedVenue:
                 self.exchange.close(candle, update.time)
         yield replace(update, quotes=self.exchange.quotes())
 
-    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Report]:
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """At once, in this process."""
         match command:
             case Submit(order):
-                self._list(order.symbol, order.time)
-                sent = Sent(order.client_id, order.time)
-                return [sent, *self.exchange.accept(ACCOUNT, order, order.time)]
+                market = self._list(order.symbol, order.time)
+                told: list[Event] = [Sent(order.client_id, order.time)]
+                told += self.exchange.accept(ACCOUNT, order, order.time)
+                # As a live venue does: a refusal for size means that our rules are not the exchange's.
+                refused = any(isinstance(r, Rejected) and r.rejection.kind in SIZE_REJECTIONS for r in told)
+                return [*told, listed(market, order.time)] if refused and market else told
             case Cancel(client_id, _, time):
                 return self.exchange.cancel(ACCOUNT, client_id, time)
 
     def _open(self, state: OrderState) -> OpenOrder:
         order = state.order
-        market = self._rules(order.symbol, order.time)
+        market = self.rules(order.symbol, order.time)
         assert isinstance(market, Market) and state.venue_id is not None, f"{state} rests nowhere"
         assert not state.filled, "candles fill whole"
         return OpenOrder(order, terms_for(order, market), state.venue_id, order.time)
@@ -86,8 +93,25 @@ class SimulatedVenue:
         return quote
 
     def _list(self, symbol: str, time: Time) -> Market | None:
-        market = self._rules(symbol, time)
+        market = self.rules(symbol, time)
         if not isinstance(market, Market):
             return None
         self.exchange.list_market(market)
         return market
+
+
+def listed(market: Market, time: Time) -> Listed:
+    """A market as the exchange tells it at a time."""
+    day = datetime.fromtimestamp(time / 1000, tz=UTC).date()
+    told = Listing(
+        market.symbol,
+        day,
+        market.tick_size,
+        market.lot_step,
+        market.min_quantity,
+        market.min_notional,
+        market.quote_precision,
+        "told by the exchange",
+        market.max_quantity,
+    )
+    return Listed(told, market.maker_fee, market.taker_fee, time)
