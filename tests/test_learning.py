@@ -142,9 +142,8 @@ def test_two_hundred_changes_of_rules_cost_at_most_one_refusal_each(
             assert holding.stuck, f"{symbol} cannot be sold and nobody says so"
     kinds = Counter(type(record).__name__ for record in records)
     assert kinds["Listed"] > 0
-    print(
-        f"\nseed {seed}: {state.totals.orders} orders, {sum(refusals.values())} refusals, {kinds['Stranded']} stranded"
-    )
+    totals = f"{state.totals.orders} orders, {sum(refusals.values())} refusals, {kinds['Stranded']} stranded"
+    say.append(f"200 changes of rules, seed {seed}: {totals}")
 
 
 def test_a_holding_that_became_too_small_is_stranded_and_freed_when_the_rule_is_relaxed(
