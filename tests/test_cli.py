@@ -135,7 +135,7 @@ def test_the_one_line_of_the_first_help_is_true_of_a_command_that_is_there(name:
         (["fitt"], "Did you mean 'fit'?"),
         (["siez"], "Did you mean 'size'?"),
         (["rpelay"], "Did you mean 'replay'?"),
-        (["trade"], "One of: size, fit, project, run, why, replay, config."),
+        (["buy"], "One of: size, fit, project, run, why, replay"),
         (["fit", "--balnce", "3"], "'--balance'"),
         (["run", "--sped", "max"], "'--speed'"),
         (["fit", "--preset", "mikro"], "did you mean micro?"),

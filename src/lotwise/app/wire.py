@@ -141,7 +141,7 @@ def load_state(journal: Journal) -> State:
 
 def _same_run(journal: Journal, told: Mapping[str, Any]) -> None:
     first = next(journal.rows())
-    opened = decode(first.kind, first.body)
+    opened = decode(first.kind, first.body) if first.kind == Opened.__name__ else None
     if not isinstance(opened, Opened):
         raise Unfoldable("a journal begins with what its run was told")
     before = opened.settings

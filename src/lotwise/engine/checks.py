@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lotwise.domain.market import Candle, Liquidity, Market, break_even_move
 from lotwise.domain.orders import Opportunity, Purpose
-from lotwise.domain.values import EXACT, plain
+from lotwise.domain.sizing import Reason, Refused
+from lotwise.domain.values import EXACT, Amount, plain
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Rung, Skip
 from lotwise.engine.state import State
@@ -111,3 +112,22 @@ def climb(wish: Wish, ladder: Mapping[Skip, Check] = LADDER) -> tuple[tuple[Rung
         if not rung.passed:
             return tuple(rungs), reason
     return tuple(rungs), None
+
+
+OTHER_REMEDIES: Mapping[Reason, str] = {
+    Reason.NO_FREE_BALANCE: "a balance, and a higher cap on orders",
+    Reason.ABOVE_MAX_QUANTITY: "none on this pair: its largest order is below its smallest",
+    Reason.CAP_BELOW_MINIMUM: "a higher cap on orders",
+    Reason.RISK_BELOW_MINIMUM: "a higher risk target",
+    Reason.UNSELLABLE_AT_STOP: "a stop closer to the entry",
+}
+"""What helps where no balance would."""
+
+
+def refusal(size: Refused, free: Amount) -> Rung:
+    """The last rung of a wish that cannot be sized: what is free, what it would take, and the cure."""
+    have = f"{plain(free.number)} {free.asset} free"
+    if size.needed is None or size.short is None:
+        return Rung("size", False, have, size.reason, OTHER_REMEDIES[size.reason])
+    need = f"{plain(size.needed)} {free.asset} free ({size.reason})"
+    return Rung("size", False, have, need, f"{plain(size.short)} {free.asset} more")

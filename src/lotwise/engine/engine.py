@@ -21,7 +21,7 @@ from lotwise.domain.orders import (
 )
 from lotwise.domain.sizing import Sized, size_order
 from lotwise.domain.values import EXACT, Amount, Side, Time, plain
-from lotwise.engine.checks import Wish, climb
+from lotwise.engine.checks import Wish, climb, refusal
 from lotwise.engine.exits import exit_order, exit_prices, stop_due
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
@@ -144,10 +144,7 @@ class Engine:
         assert isinstance(rules, Market)
         size = size_order(wish, rules, free, plan.policies[symbol])
         if not isinstance(size, Sized):
-            remedy = (
-                "no balance would do" if size.needed is None else f"{plain(size.needed)} {plan.quote} free"
-            )
-            rung = Rung("size", False, f"{plain(free.number)} {plan.quote} free", size.reason, remedy)
+            rung = refusal(size, free)
             yield self._write(Decided(*head, rungs=(*rungs, rung), reason=size.reason, needed=size.needed))
             return
         rung = Rung("size", True, f"{plain(size.quantity)} for {plain(size.debit)}", f"bound by {size.bound}")
