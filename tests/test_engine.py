@@ -10,7 +10,7 @@ import pytest
 
 from lotwise.app.loop import trade
 from lotwise.app.wire import Run, Source, open_run, plan_of
-from lotwise.domain.market import Candle, Liquidity, Market
+from lotwise.domain.market import Candle, Liquidity, Market, Quote
 from lotwise.domain.orders import Canceled, Expired, Fill, Opportunity, Purpose
 from lotwise.domain.values import Time
 from lotwise.engine.checks import LADDER, Wish, climb
@@ -190,7 +190,8 @@ def wish(plan: Plan, late: int = 0) -> Wish:
     price = Decimal(100)
     candle = Candle(SOL, Time(START), price, price, price, price, Decimal(1))
     opportunity = Opportunity(SOL, Decimal(100), Liquidity.MAKER, Time(START + HOUR + late))
-    return Wish(opportunity, candle, market, State(), plan)
+    quote = Quote(SOL, Time(START), price, price)
+    return Wish(opportunity, candle, market, quote, State(), plan, price)
 
 
 def test_a_bar_that_closed_earlier_is_stale() -> None:
@@ -269,3 +270,58 @@ def test_a_fee_taken_in_coins_leaves_a_position_that_is_sold_whole(tmp_path: Any
     assert (bought.fee.asset, sold.fee.asset) == ("SOL", "USDT")
     assert bought.quantity - bought.fee.number == sold.quantity
     assert joined.engine.state.ledger.total("SOL").number == 0
+
+
+FALL = (10000, 10010, 9600, 9650)
+
+
+def test_after_a_loss_the_pair_cools_down(tmp_path: Any) -> None:
+    rows = [CALM, FALL, *[(9650, 9660, 9640, 9650)] * 4]
+    _, records = told(tmp_path, {SOL: [1, 0, 1, 0, 1]}, {SOL: bars(SOL, *rows)}, limits__cooldown_bars=3)
+    assert [decision.reason for decision in of(records, Decided)] == [None, Skip.COOLDOWN, None]
+    assert of(records, Decided)[1].rungs[-1].have == "a loss 1 h ago"
+
+
+def test_a_pair_that_lost_too_often_is_closed_for_a_while(tmp_path: Any) -> None:
+    rows = [CALM, FALL, *[(9650, 9660, 9640, 9650)] * 4]
+    limits = {"limits__guard_losses": 1, "limits__guard_bars": 3}
+    _, records = told(tmp_path, {SOL: [1, 0, 1, 0, 1]}, {SOL: bars(SOL, *rows)}, **limits)
+    assert [decision.reason for decision in of(records, Decided)] == [None, Skip.STOPLOSS_GUARD, None]
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("limits__daily_loss", Skip.DAILY_LOSS), ("limits__drawdown", Skip.DRAWDOWN)]
+)
+def test_a_fall_of_the_equity_stops_entries_until_the_limit_is_raised(
+    tmp_path: Any, limit: str, reason: Skip
+) -> None:
+    rows = [CALM, FALL, *[(9650, 9660, 9640, 9650)] * 3]
+    _, records = told(tmp_path, {SOL: [1, 0, 1]}, {SOL: bars(SOL, *rows)}, **{limit: "0.03"})
+    first, second = of(records, Decided)
+    assert (first.reason, second.reason) == (None, reason)
+    fall = Decimal(second.rungs[-1].have)
+    assert fall >= Decimal("0.03")
+    _, records = told(tmp_path / "cure", {SOL: [1, 0, 1]}, {SOL: bars(SOL, *rows)}, **{limit: str(fall * 2)})
+    assert [decision.reason for decision in of(records, Decided)] == [None, None]
+
+
+def test_a_loss_of_yesterday_does_not_close_today(tmp_path: Any) -> None:
+    rows = [CALM, FALL, *[(9650, 9660, 9640, 9650)] * 30]
+    wishes = [1.0, *[0.0] * 26, 1.0]
+    _, records = told(tmp_path, {SOL: wishes}, {SOL: bars(SOL, *rows)}, limits__daily_loss="0.01")
+    assert [decision.reason for decision in of(records, Decided)] == [None, None]
+
+
+def test_a_wide_spread_is_waited_out(tmp_path: Any) -> None:
+    spread = {"paper__spread": "0.002", "limits__spread": "0.001"}
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, CALM)}, **spread)
+    assert of(records, Decided)[0].reason == Skip.SPREAD
+
+
+def test_a_position_held_too_long_is_sold_at_once(tmp_path: Any) -> None:
+    rows = [CALM, (10000, 10010, 9999, 10000), CALM, CALM, CALM]
+    _, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, *rows)}, max_hold_bars=2)
+    bought, sold = of(records, Fill)
+    assert sold.time - bought.time == 2 * HOUR
+    assert (sold.price, sold.liquidity) == (Decimal("99.90"), Liquidity.TAKER)
+    assert of(records, Submit)[-1].order.purpose is Purpose.TIME

@@ -41,6 +41,7 @@ from lotwise.app.presets import (
     Layer,
     read_layers,
 )
+from lotwise.app.strategies import known_name
 from lotwise.domain.market import FeeAsset, Liquidity, ppm, split_symbol
 from lotwise.domain.sizing import Policy, fixed
 from lotwise.domain.values import EXACT, BadField, exact, plain
@@ -108,6 +109,7 @@ PositiveShare = Annotated[Positive, AfterValidator(_at_most_one)]
 Stop = Annotated[Decimal, EXACTLY, AS_TEXT, AfterValidator(_below_entry)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Symbol = Annotated[str, AfterValidator(_symbol)]
+StrategyName = Annotated[str, AfterValidator(known_name)]
 
 
 def _key(default: Any, unit: str, text: str, **limits: Any) -> Any:
@@ -166,6 +168,17 @@ class Entry(_Section):
     min_edge: Share = _key("0", FRACTION, "What must be left of the target after both fees and the spread.")
 
 
+class LimitsOnEntries(_Section):
+    cooldown_bars: Whole = _key(0, "bars", "No entry on a pair so long after a loss on it.", ge=0, le=100_000)
+    guard_losses: Whole = _key(
+        0, "losses", "So many losses on a pair within guard_bars close it; 0: never.", ge=0, le=32
+    )
+    guard_bars: Whole = _key(48, "bars", "How far back guard_losses looks.", ge=1, le=100_000)
+    daily_loss: Share = _key("0", FRACTION, "No entry after the equity fell so far in a day; 0: no limit.")
+    drawdown: Share = _key("0", FRACTION, "No entry while the equity is so far below its peak; 0: no limit.")
+    spread: Share = _key("0", FRACTION, "No entry while the ask is further above the bid; 0: no limit.")
+
+
 class Rules(_Section):
     rules_on: Annotated[
         date | Literal["latest", "dated", "floors"],
@@ -218,10 +231,18 @@ class Settings(BaseSettings):
     target: PositiveShare = _key(
         "0.05", FRACTION, "Sell at this gain above the entry, before fees; 0.05 is 5 %."
     )
-    strategy: Literal["dip"] = _key("dip", "dip", "What wishes to buy, and when.")
+    max_hold_bars: Whole = _key(
+        0, "bars", "Sell a position that was held so long; 0: no limit.", ge=0, le=1_000_000
+    )
+    strategy: StrategyName = _key(
+        "dip", "dip, trend, breakout or module:Class", "What wishes to buy, and when; or your own class."
+    )
     seed: Whole = _key(1, "whole number", "What the built-in market is drawn from.", ge=0, lt=2**63)
     sizing: Sizing = Field(default_factory=Sizing, description="How large an entry is.")
     entry: Entry = Field(default_factory=Entry, description="How a position is opened.")
+    limits: LimitsOnEntries = Field(
+        default_factory=LimitsOnEntries, description="When to stop entering; exits are always allowed."
+    )
     rules: Rules = Field(default_factory=Rules, description="Which minimums and fees hold.")
     paper: Paper = Field(default_factory=Paper, description="What a simulated exchange assumes.")
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from lotwise.app.rules import known_markets, rules_in_force, time_of
 from lotwise.app.settings import Settings
+from lotwise.app.strategies import load_strategy
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.codec import CHECKPOINT, Unfoldable, decode, encode, fold, restore
 from lotwise.engine.engine import Engine
-from lotwise.engine.plan import Plan
+from lotwise.engine.plan import Limits, Plan
 from lotwise.engine.records import Deposited, Opened
 from lotwise.engine.state import State, apply
 from lotwise.exchange.exchange import Exchange
@@ -25,7 +26,6 @@ from lotwise.exchange.prices import PriceProcess, synthetic_candles
 from lotwise.kraken.reference import reference_price
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import TIMEFRAMES, Candles
-from lotwise.strategies.dip import Dip
 from lotwise.venues.feeds import RecordedFeed
 from lotwise.venues.simulated import SimulatedVenue
 
@@ -35,8 +35,6 @@ BUILT_IN_START = date(2025, 7, 29)
 BUILT_IN_DECIMALS = 5
 """Digits kept of a built-in price below its first."""
 
-STRATEGIES = {"dip": Dip}
-
 ROWS_AT_ONCE = 500
 """Rows of a run at full speed that share one commit."""
 
@@ -44,7 +42,7 @@ ROWS_AT_ONCE = 500
 def plan_of(settings: Settings, run_id: str) -> Plan:
     """The settings in the engine's terms."""
     markets = known_markets(settings)
-    bar = Time(TIMEFRAMES[settings.timeframe])
+    bar, limits = Time(TIMEFRAMES[settings.timeframe]), settings.limits
     return Plan(
         run_id=run_id,
         quote=settings.stake_currency,
@@ -60,6 +58,15 @@ def plan_of(settings: Settings, run_id: str) -> Plan:
         min_edge=settings.entry.min_edge,
         spread=settings.paper.spread,
         slippage=settings.paper.slippage,
+        max_hold=Time(bar * settings.max_hold_bars) if settings.max_hold_bars else None,
+        limits=Limits(
+            cooldown=Time(bar * limits.cooldown_bars),
+            guard_losses=limits.guard_losses,
+            guard_window=Time(bar * limits.guard_bars),
+            daily_loss=limits.daily_loss or None,
+            drawdown=limits.drawdown or None,
+            spread=limits.spread or None,
+        ),
     )
 
 
@@ -105,14 +112,15 @@ class OtherRun(Exception):
 
 def open_run(settings: Settings, source: Source, journal: Journal, speed: int | None) -> Run:
     """Join a run on a journal: begin it, or take it up where it stopped. Raises OtherRun."""
-    told = {**settings.fingerprint(), "source": source.label}
+    loaded = load_strategy(settings.strategy)
+    told = {**settings.fingerprint(), **loaded.told, "source": source.label}
     run_id = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     fresh = journal.count == 0
     state = State() if fresh else load_state(journal)
     if not fresh:
         _same_run(journal, told)
     plan = plan_of(settings, run_id)
-    feed = RecordedFeed(source.candles, STRATEGIES[settings.strategy](), speed)
+    feed = RecordedFeed(source.candles, loaded.strategy, speed)
     totals = state.totals
     exchange = Exchange(
         {}, settings.paper.slippage, settings.paper.spread, issued=totals.accepted + totals.fills

@@ -42,6 +42,7 @@ class Purpose(StrEnum):
     ENTRY = "entry"
     TARGET = "target"
     STOP = "stop"
+    TIME = "time"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@ ends the climb, and a check that breaks is a no with its text (fail closed)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
-from lotwise.domain.market import Candle, Liquidity, Market, break_even_move
+from lotwise.domain.market import Candle, Liquidity, Market, Quote, break_even_move
 from lotwise.domain.orders import Opportunity, Purpose
 from lotwise.domain.sizing import Reason, Refused
-from lotwise.domain.values import EXACT, Amount, plain
+from lotwise.domain.values import EXACT, Amount, plain, ratio_up
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Rung, Skip
 from lotwise.engine.state import State
@@ -21,8 +22,10 @@ class Wish:
     opportunity: Opportunity
     candle: Candle
     rules: Market | UnknownMarket
+    quote: Quote | None
     state: State
     plan: Plan
+    equity: Decimal
 
 
 def fresh_data(wish: Wish) -> Rung:
@@ -70,6 +73,63 @@ def open_trades(wish: Wish) -> Rung:
     )
 
 
+def cooled_down(wish: Wish) -> Rung:
+    """The last loss on this pair lies far enough back."""
+    wait, losses = wish.plan.limits.cooldown, wish.state.losses.get(wish.opportunity.symbol, ())
+    since = wish.opportunity.time - losses[-1] if losses else None
+    passed = not wait or since is None or since >= wait
+    have = "no loss yet" if since is None else f"a loss {hours(since)} ago"
+    return Rung(
+        "cooled down", passed, have, f"{hours(wait)} after a loss", "wait, or lower limits.cooldown_bars"
+    )
+
+
+def stoploss_guard(wish: Wish) -> Rung:
+    """This pair has not lost too often lately."""
+    limits, now = wish.plan.limits, wish.opportunity.time
+    recent = [t for t in wish.state.losses.get(wish.opportunity.symbol, ()) if now - t < limits.guard_window]
+    most = limits.guard_losses
+    return Rung(
+        "losses of the pair",
+        not most or len(recent) < most,
+        f"{len(recent)} in {hours(limits.guard_window)}",
+        f"fewer than {most}" if most else "no limit",
+        "wait until the oldest is further back, or raise limits.guard_losses",
+    )
+
+
+def daily_loss(wish: Wish) -> Rung:
+    """Today's loss is within what the plan allows for a day."""
+    return _fall("loss of the day", wish.state.day_equity, wish.equity, wish.plan.limits.daily_loss)
+
+
+def drawdown(wish: Wish) -> Rung:
+    """The fall from the highest equity is within what the plan allows."""
+    return _fall("drawdown", wish.state.totals.peak_equity, wish.equity, wish.plan.limits.drawdown)
+
+
+def _fall(name: str, before: Decimal | None, now: Decimal, most: Decimal | None) -> Rung:
+    fall = ratio_up(EXACT.subtract(before, now), before) if before else Decimal(0)
+    need = "no limit" if most is None else f"below {plain(most)}"
+    remedy = "exits only until it recovers, or a higher limit"
+    return Rung(name, most is None or fall < most, plain(fall), need, remedy)
+
+
+def narrow_spread(wish: Wish) -> Rung:
+    """The ask is not too far above the bid."""
+    most, quote = wish.plan.limits.spread, wish.quote
+    if quote is None:
+        return Rung("spread", False, "no quote", "bid and ask", "wait for prices")
+    spread = ratio_up(EXACT.subtract(quote.ask, quote.bid), quote.bid)
+    need = "no limit" if most is None else f"at most {plain(most)}"
+    return Rung("spread", most is None or spread <= most, plain(spread), need, "wait for a closer market")
+
+
+def hours(time: int) -> str:
+    """Milliseconds as hours for people."""
+    return f"{time / 3_600_000:g} h"
+
+
 def edge_above_fees(wish: Wish) -> Rung:
     """What is left of the target after both fees and the spread is at least the plan's edge."""
     plan, market = wish.plan, wish.rules
@@ -92,6 +152,11 @@ LADDER: Mapping[Skip, Check] = {
     Skip.RULES_UNKNOWN: rules_known,
     Skip.PAIR_BUSY: pair_free,
     Skip.MAX_OPEN_TRADES: open_trades,
+    Skip.COOLDOWN: cooled_down,
+    Skip.STOPLOSS_GUARD: stoploss_guard,
+    Skip.DAILY_LOSS: daily_loss,
+    Skip.DRAWDOWN: drawdown,
+    Skip.SPREAD: narrow_spread,
     Skip.EDGE_BELOW_FEES: edge_above_fees,
 }
 

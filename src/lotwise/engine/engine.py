@@ -22,7 +22,7 @@ from lotwise.domain.orders import (
 from lotwise.domain.sizing import Sized, size_order
 from lotwise.domain.values import EXACT, Amount, Side, Time, plain
 from lotwise.engine.checks import Wish, climb, refusal
-from lotwise.engine.exits import exit_order, exit_prices, stop_due
+from lotwise.engine.exits import exit_order, exit_prices, stop_due, time_due
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Cancel,
@@ -86,7 +86,7 @@ class Engine:
     def stops(self) -> dict[str, Decimal]:
         """The prices the engine waits for, by pair: reaching one is an event it wants to see."""
         waiting = self.state.holdings.items()
-        return {symbol: h.stop for symbol, h in waiting if h.leaving is not Purpose.STOP and not h.stuck}
+        return {symbol: h.stop for symbol, h in waiting if h.leaving is None and not h.stuck}
 
     def equity(self) -> Decimal:
         """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
@@ -116,8 +116,10 @@ class Engine:
         last = self.state.marked
         if last is None or self.state.traded_since_mark or update.time // DAY > last.time // DAY:
             yield self.mark(update.time)
-        for symbol in list(self.state.holdings):
+        for symbol, holding in list(self.state.holdings.items()):
             yield from self._free(symbol, update.time)
+            if time_due(holding, self.plan.max_hold, update.time) and not holding.stuck:
+                yield from self._at_once(symbol, Purpose.TIME, update.time)
         wishes = [
             (-confidence, symbol)
             for symbol, confidence in update.signals.items()
@@ -134,7 +136,7 @@ class Engine:
         if isinstance(rules, Market) and quote is not None:
             price = _entry_price(plan, rules, quote)
         wish = Opportunity(symbol, price, plan.entry, update.time, confidence)
-        rungs, reason = climb(Wish(wish, update.candles[symbol], rules, state, plan))
+        rungs, reason = climb(Wish(wish, update.candles[symbol], rules, quote, state, plan, self.equity()))
         free = state.ledger.free(plan.quote)
         number = state.decisions + 1
         head = (number, update.time, symbol, price, plan.entry, confidence, free.number)
@@ -187,12 +189,15 @@ class Engine:
         holding = self.state.holdings.get(quote.symbol)
         if holding is None or holding.stuck or not stop_due(holding, quote):
             return
-        resting = [s for s in self.state.orders_on(quote.symbol) if s.order.purpose is Purpose.TARGET]
+        yield from self._at_once(quote.symbol, Purpose.STOP, quote.time)
+
+    def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
+        """Sell now. The sale at the target holds the coins: it must be off the book first."""
+        resting = [s for s in self.state.orders_on(symbol) if s.order.purpose is Purpose.TARGET]
         if resting:
-            # The sale at the target holds the coins; it must be off the book before they can be sold.
-            yield self._write(Cancel(resting[0].order.client_id, Purpose.STOP, quote.time))
+            yield self._write(Cancel(resting[0].order.client_id, purpose, time))
         else:
-            yield from self._leave(quote.symbol, Purpose.STOP, quote.time)
+            yield from self._leave(symbol, purpose, time)
 
     def _report(self, report: Report) -> Iterator[Record]:
         """What became of an order: book it, learn from it, then leave what it leaves open."""
@@ -208,8 +213,8 @@ class Engine:
         if after.status in ENDED and holding is not None and not holding.stuck:
             if order.purpose is Purpose.ENTRY:
                 yield from self._leave(symbol, Purpose.TARGET, report.time)
-            elif after.status is Status.CANCELED and holding.leaving is Purpose.STOP:
-                yield from self._leave(symbol, Purpose.STOP, report.time)
+            elif after.status is Status.CANCELED and holding.leaving is not None:
+                yield from self._leave(symbol, holding.leaving, report.time)
 
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
         """An order's answer as evidence on the pair's minimums, where it is some."""
@@ -265,7 +270,7 @@ class Engine:
         quantity, quote = holding.position.quantity, self.quotes.get(symbol)
         if quantity < market.min_quantity:
             return f"{plain(quantity)} {market.base} is below the minimum of {plain(market.min_quantity)}"
-        price = quote.bid if quote and purpose is Purpose.STOP else holding.target
+        price = quote.bid if quote and purpose is not Purpose.TARGET else holding.target
         worth = EXACT.multiply(quantity, price)
         if worth < market.min_notional:
             return f"{plain(worth)} {market.quote} is below the minimum of {plain(market.min_notional)}"

@@ -24,7 +24,12 @@ def exit_prices(market: Market, entry: Decimal, stop: Decimal, target: Decimal) 
 
 def stop_due(holding: Holding, quote: Quote) -> bool:
     """Whether the price at which we could sell has come down to the stop."""
-    return holding.leaving is not Purpose.STOP and quote.bid <= holding.stop
+    return holding.leaving is None and quote.bid <= holding.stop
+
+
+def time_due(holding: Holding, max_hold: Time | None, now: Time) -> bool:
+    """Whether the position has been held for as long as it may be."""
+    return max_hold is not None and holding.leaving is None and now - holding.opened >= max_hold
 
 
 def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpose, time: Time) -> Order:

@@ -41,19 +41,26 @@ from lotwise.ledger.positions import COST_UNIT, Position, after_fill
 from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement, top_up
 from lotwise.markets import Evidence
 
+DAY = 86_400_000
+LOSSES_KEPT = 32
+"""More losses of a pair than any guard counts."""
+
 ENDED_KEPT = 64
 """Ended orders stay known for late reports; the oldest leave."""
 
 
 @dataclass(slots=True)
 class Holding:
-    """A position and the prices at which it will be left. filled: when coins last came; leaving: the
-    exit under way; stuck: why it cannot be left now; refusals: how often the exchange refused to
-    take its sale."""
+    """A position and the prices at which it will be left.
+
+    opened and filled: when coins first and last came; leaving: the exit under way; stuck: why it
+    cannot be left now; refusals: how often the exchange refused to take its sale.
+    """
 
     position: Position
     stop: Decimal
     target: Decimal
+    opened: Time
     filled: Time
     leaving: Purpose | None = None
     stuck: str | None = None
@@ -80,7 +87,11 @@ class Totals:
 
 @dataclass(slots=True)
 class State:
-    """All that a run is: money, orders, holdings, and its running totals."""
+    """All that a run is: money, orders, holdings, what it knows of the rules, and its running totals.
+
+    losses: when round trips on a pair last ended in one; day_equity: what all was worth at the first
+    mark of the day.
+    """
 
     run_id: str = ""
     time: Time = EPOCH
@@ -91,6 +102,8 @@ class State:
     holdings: dict[str, Holding] = field(default_factory=dict)
     listed: dict[str, Listed] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
+    losses: dict[str, tuple[Time, ...]] = field(default_factory=dict)
+    day_equity: Decimal | None = None
     decisions: int = 0
     marked: Marked | None = None
     traded_since_mark: bool = False
@@ -127,7 +140,7 @@ def apply(state: State, record: Record) -> None:
                 state.exits[order.client_id] = (record.stop, record.target)
             if order.side is Side.SELL:
                 state.holdings[order.symbol].stuck = None
-                if order.purpose is Purpose.STOP:
+                if order.purpose is not Purpose.TARGET:
                     state.holdings[order.symbol].leaving = order.purpose
             state.totals.orders += 1
             state.time = order.time
@@ -161,6 +174,8 @@ def _mark(state: State, mark: Marked) -> None:
     if totals.peak_equity > 0:
         fall = ratio_up(EXACT.subtract(totals.peak_equity, mark.equity), totals.peak_equity)
         totals.max_drawdown_fraction = max(totals.max_drawdown_fraction, fall)
+    if state.marked is None or mark.time // DAY > state.marked.time // DAY:
+        state.day_equity = mark.equity
     state.marked = mark
     state.traded_since_mark = False
     state.time = mark.time
@@ -208,7 +223,8 @@ def _book(state: State, fill: Fill, reported: OrderState) -> None:
     holding = state.holdings.get(symbol)
     if holding is None:
         stop, target = state.exits[fill.client_id]
-        holding = state.holdings[symbol] = Holding(Position(symbol), stop, target, fill.time)
+        holding = Holding(Position(symbol), stop, target, opened=fill.time, filled=fill.time)
+        state.holdings[symbol] = holding
     holding.position = after_fill(holding.position, fill)
     if fill.side is Side.BUY:
         holding.filled = fill.time
@@ -216,4 +232,6 @@ def _book(state: State, fill: Fill, reported: OrderState) -> None:
         totals.trades += 1
         totals.wins += holding.position.realised_pnl > 0
         totals.realised_pnl = EXACT.add(totals.realised_pnl, holding.position.realised_pnl)
+        if holding.position.realised_pnl < 0:
+            state.losses[symbol] = (*state.losses.get(symbol, ()), fill.time)[-LOSSES_KEPT:]
         del state.holdings[symbol]
