@@ -20,7 +20,9 @@ COMMANDS = {
     "run": "Trade: paper on the built-in market or on your candles.",
     "why": "Why was (or was not) a pair traded? Read from a journal.",
     "replay": "Fold a journal again from its first row and compare.",
+    "minimums": "Listed, learned and policy minimums of each pair.",
     "config": "Write, check or describe the configuration.",
+    "strategy": "List the strategies, write your own, or check one.",
 }
 
 
