@@ -49,7 +49,7 @@ def imported(path: Path, markets: Markets, now: Time) -> dict[str, Evidence]:
 def _evidence(where: str, symbol: str, told: object, at: tuple[Markets, Time]) -> Evidence:
     markets, now = at
     if not isinstance(told, dict) or not told or set(told) - set(FIELDS):
-        raise Problem(f'{where}: must hold volume and cost, such as {{"volume": "0.02", "cost": "2.5"}}')
+        raise Problem(f"{where}: must hold volume, cost or both, as in {SHAPE}")
     listings = markets.history.get(symbol)
     if not listings:
         unknown = markets.listing(symbol, markets.schedules[-1].effective)
