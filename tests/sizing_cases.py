@@ -164,8 +164,8 @@ def draw_listed_case(random: Random, name: str, digits: int = 8) -> Case:
         fee_asset=random.choice(list(FeeAsset)),
     )
     policy = Policy(
-        cap=Decimal(random.choice(["10", "25", "10000000", "2.5"])),
-        fraction=Decimal(random.choice(["0.95", "1", "0.333333"])),
+        cap=Decimal(random.choice(["10", "25", "10000000", "10000000", "2.5"])),
+        fraction=Decimal(random.choice(["0.95", "1", "1", "0.333333"])),
         risk_target=random.choice([None, None, Decimal("4.44444444"), Decimal("999")]),
         floor=Decimal(random.choice(["0", "2.5", "2.718"])),
         reserve=Decimal(random.choice(["0", "0", "0.1"])),
@@ -177,8 +177,12 @@ def draw_listed_case(random: Random, name: str, digits: int = 8) -> Case:
     opportunity = Opportunity("COIN/USDT", price, random.choice(list(Liquidity)))
     oracle = FineOracle(question_of(opportunity, market, policy))
     free = Fraction(int(10 ** random.uniform(0, 7 + digits)), 10**digits)
-    if oracle.needed is not None and random.random() < 0.3:
-        free = oracle.needed - random.choice([0, 1]) * oracle.question.unit
+    aim, short = random.random(), random.choice([0, 1]) * oracle.question.unit
+    if aim < 0.3 and oracle.needed is not None:
+        free = oracle.needed - short
+    elif aim < 0.7:
+        lots = max(1, free // (oracle.question.price * oracle.question.lot))
+        free = oracle.question.reserve + oracle.attempt(lots).debit - short
     return Case(opportunity, market, policy, free, oracle)
 
 

@@ -12,7 +12,8 @@ from functools import cached_property
 
 from lotwise.domain.market import FeeAsset, Liquidity, Market
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.sizing import Policy, Refused, Sized
+from lotwise.domain.policy import Policy
+from lotwise.domain.sizing import Refused, Sized
 
 FURTHEST = 4000
 """No walk goes on beyond this k: the cases are to be coarse."""

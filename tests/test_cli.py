@@ -107,6 +107,9 @@ def is_decimal(value: object) -> bool:
 EVERY = [[name] for name in COMMANDS] + [["config", name] for name in ("init", "check", "show", "schema")]
 
 
+GROUPS = ("config", "minimums", "strategy")
+
+
 @pytest.mark.parametrize("command", [[], *EVERY], ids=lambda command: " ".join(command) or "lotwise")
 def test_every_command_explains_itself_within_80_columns(command: list[str]) -> None:
     result = call(*command, "--help")

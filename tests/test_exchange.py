@@ -29,7 +29,8 @@ from lotwise.domain.orders import (
     Report,
     TimeInForce,
 )
-from lotwise.domain.sizing import Policy, Sized, size_order
+from lotwise.domain.policy import Policy
+from lotwise.domain.sizing import Sized, size_order
 from lotwise.domain.values import Amount, BadField, Side, Time, amount
 from lotwise.exchange.booking import OpenOrder, Trade, hold
 from lotwise.exchange.candle_matcher import stop_touch

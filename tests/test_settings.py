@@ -17,7 +17,7 @@ from lotwise.app.commands.config import command, reference
 from lotwise.app.presets import PRESETS, BadSettings
 from lotwise.app.settings import KEYS, Settings, default_text, load_settings, load_with_origins, unit
 from lotwise.domain.market import FeeAsset, Liquidity, Tier
-from lotwise.domain.sizing import Policy
+from lotwise.domain.policy import Policy
 from lotwise.domain.values import plain
 from lotwise.strategies.candles import TIMEFRAMES
 
@@ -260,7 +260,8 @@ def test_a_missing_file_and_a_folder_are_refused() -> None:
         ('{"paper": {"bars": 2.5}}', "no whole number"),
         ('{"paper": {"slippage": 1}}', "must be less than 1"),
         ('{"timeframe": "1w"}', "must be '1m', '5m', '15m', '1h', '4h' or '1d'"),
-        ('{"strategy": "moon"}', "must be 'dip'"),
+        ('{"strategy": "tren"}', "no strategy 'tren'; did you mean trend?"),
+        ('{"strategy": "mine.py:Mine"}', "names a file; write the module: mine:Mine"),
         ('{"stake_currency": "usdt"}', "must match pattern"),
         ('{"pairs": ["SOLUSDT"]}', "write BASE/QUOTE, such as SOL/USDT"),
         ('{"pairs": []}', "name at least one pair"),

@@ -12,7 +12,8 @@ are left by engine/exits.py. app/ joins it all and shows it to people.
 
 from lotwise.domain.market import FeeAsset, Liquidity, Market
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.sizing import Bound, Policy, Reason, Refused, Sized, fixed, size_order
+from lotwise.domain.policy import Policy, fixed
+from lotwise.domain.sizing import Bound, Reason, Refused, Sized, size_order
 from lotwise.domain.values import Amount, BadField, NotExact, Side, amount, exact
 
 __all__ = [

@@ -43,7 +43,7 @@ from lotwise.app.presets import (
 )
 from lotwise.app.strategies import known_name
 from lotwise.domain.market import FeeAsset, Liquidity, ppm, split_symbol
-from lotwise.domain.sizing import Policy, fixed
+from lotwise.domain.policy import Policy, fixed
 from lotwise.domain.values import EXACT, BadField, exact, plain
 
 DEFAULT_BASES = ("SOL", "ADA", "DOGE", "SHIB", "MANA")

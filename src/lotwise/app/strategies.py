@@ -9,12 +9,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
 from hashlib import sha256
 from numbers import Integral
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lotwise.app.terminal import Problem
 
@@ -26,12 +25,16 @@ SHIPPED = {
     "trend": "lotwise.strategies.trend:Trend",
     "breakout": "lotwise.strategies.breakout:Breakout",
 }
-NAMES = f"{', '.join(SHIPPED)}, or your own as module:Class, such as my_strategy:MyStrategy"
 EXAMPLE = "`lotwise strategy new` writes one that runs"
 DIGITS = 16
 """Of the hash of a strategy's source."""
 
-T = TypeVar("T")
+PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a word", lambda value: isinstance(value, str) and bool(value.strip())),
+    "warm_up": ("a whole number of bars", lambda value: isinstance(value, Integral) and int(value) >= 0),
+    "confidence": ("a method", callable),
+}
+"""What a strategy has: how to say it, and whether it fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ def known_name(name: str) -> str:
     module, colon, kind = name.partition(":")
     if not colon:
         close = get_close_matches(name, SHIPPED, n=1)
-        raise ValueError(f"no strategy {name!r}; " + (f"did you mean {close[0]}?" if close else NAMES))
+        hint = f"did you mean {close[0]}?" if close else "your own is module:Class, such as mine:MyStrategy"
+        raise ValueError(f"no strategy {name!r}; {hint}")
     if module.endswith(".py"):
         dotted = module.removesuffix(".py").removeprefix("./").replace("/", ".")
         raise ValueError(f"{name!r} names a file; write the module: {dotted}:{kind or 'MyStrategy'}")
@@ -73,15 +77,15 @@ def load_strategy(name: str) -> Loaded:
 
 
 def _module(name: str) -> ModuleType:
+    from lotwise.strategies.wishes import blame
+
     importlib.invalidate_caches()  # a file may be younger than Python's list of its folder
     try:
-        return _theirs(f"importing {name}", partial(importlib.import_module, name))
-    except Problem as problem:
-        missing = problem.__context__
-        if not (isinstance(missing, ModuleNotFoundError) and missing.name):
-            raise
-        if not f"{name}.".startswith(f"{missing.name}."):
-            raise
+        return importlib.import_module(name)
+    # The user's code may raise anything, and sys.exit() too; what it says is for its author.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        if not (isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}.")):
+            raise Problem(f"importing {name} raises {blame(error)}") from None
     close = get_close_matches(name, [path.stem for path in Path().glob("*.py")], n=1)
     hint = f"did you mean {close[0]}?" if close else EXAMPLE
     raise Problem(f"there is no module {name} in this folder or on Python's path; {hint}")
@@ -92,29 +96,43 @@ def _class(module: ModuleType, name: str) -> type:
     if isinstance(found, type):
         return found
     if found is not None:
-        raise Problem(f"{name} in {module.__name__} is a {type(found).__name__}, not a class")
-    here = [kind for kind, value in vars(module).items() if isinstance(value, type)]
-    own = [kind for kind in here if vars(module)[kind].__module__ == module.__name__]
-    close = get_close_matches(name, here, n=1)
+        raise Problem(f"{name} in {module.__name__} is of type {type(found).__name__}, not a class")
+    classes = {kind: value for kind, value in vars(module).items() if isinstance(value, type)}
+    own = [kind for kind, value in classes.items() if value.__module__ == module.__name__]
+    close = get_close_matches(name, classes, n=1)
     hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(own) or 'none of its own'}"
     raise Problem(f"{module.__name__} has no class {name}; {hint}")
 
 
 def _made(kind: type) -> "Strategy":
+    from lotwise.strategies.wishes import blame
+
     called = f"{kind.__module__}:{kind.__name__}"
     try:
         inspect.signature(kind).bind()
     except TypeError as error:
         raise Problem(f"{called} is made without arguments: {error}; give it a default") from None
     except ValueError:
-        pass  # nothing is known of its arguments: the call itself will tell
-    strategy = _theirs(f"making {called}", kind)
-    lacking = [part for part in PARTS if _part(strategy, part, called) is MISSING]
+        pass  # a class of another language tells nothing of its arguments: the call will
+    try:
+        strategy = kind()
+        lacking = [part for part in PARTS if inspect.getattr_static(strategy, part, None) is None]
+        parts = {part: getattr(strategy, part) for part in PARTS if part not in lacking}
+    # As above: the constructor and the properties are the user's.
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        raise Problem(f"making {called} raises {blame(error)}") from None
     if lacking:
         raise Problem(f"{called} is no strategy: it has no {' and no '.join(lacking)}; {EXAMPLE}")
-    for part, (right, fits) in PARTS.items():
-        value = _part(strategy, part, called)
+    for part, value in parts.items():
+        must, fits = PARTS[part]
         if not fits(value):
-            a_method = " (put @property above it)" if inspect.ismethod(value) else ""
-            raise Problem(f"{called} is no strategy: its {part} must be {right}{a_method}")
-    return strategy
+            remedy = "; put @property above it" if inspect.ismethod(value) else f", not {value!r:.40}"
+            raise Problem(f"{called} is no strategy: its {part} must be {must}{remedy}")
+    made: Strategy = strategy
+    return made
+
+
+def _code(kind: type) -> str:
+    """The hash of the file that a class is written in; what else it imports is not covered."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return sha256(Path(file).read_bytes()).hexdigest()[:DIGITS] if file else "unknown"

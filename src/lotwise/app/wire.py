@@ -111,7 +111,7 @@ class OtherRun(Exception):
 
 
 def open_run(settings: Settings, source: Source, journal: Journal, speed: int | None) -> Run:
-    """Join a run on a journal: begin it, or take it up where it stopped. Raises OtherRun."""
+    """Join a run on a journal: begin it, or take it up where it stopped. Raises OtherRun, Problem."""
     loaded = load_strategy(settings.strategy)
     told = {**settings.fingerprint(), **loaded.told, "source": source.label}
     run_id = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]

@@ -9,7 +9,16 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from lotwise.domain.values import EXACT, Time, is_multiple, ratio_up, require, steps_down, steps_up
+from lotwise.domain.values import (
+    EXACT,
+    Time,
+    is_multiple,
+    ratio_up,
+    require,
+    require_exact,
+    steps_down,
+    steps_up,
+)
 
 PPM = 10**6
 
@@ -67,6 +76,9 @@ class Grid(NamedTuple):
     """Quanta in one unit of the quote asset (10^-quote_precision)."""
 
 
+NUMBERS = ["tick_size", "lot_step", "min_quantity", "min_notional", "max_quantity", "maker_fee", "taker_fee"]
+
+
 @dataclass(frozen=True, slots=True)
 class Market:
     """What the exchange asks of an order on one pair, with the fees this account pays there.
@@ -96,6 +108,8 @@ class Market:
 
     def __post_init__(self) -> None:
         base, quote = split_symbol(self.symbol)
+        for name in NUMBERS:
+            require_exact(getattr(self, name), name)
         for name in ("tick_size", "lot_step", "min_quantity"):
             require(getattr(self, name) > 0, name, "must be above 0")
         require(self.min_notional >= 0, "min_notional", "must not be below 0")

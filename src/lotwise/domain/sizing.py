@@ -5,7 +5,6 @@ compiler may take it unchanged with 64-bit ones. `size_order` puts money in and 
 The four properties (sound, complete, optimal, `needed` exact) are told in docs/sizing.md.
 """
 
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -13,9 +12,10 @@ from functools import lru_cache
 from math import ceil
 from typing import NamedTuple
 
-from lotwise.domain.market import PPM, FeeAsset, Liquidity, Market, exponent, hash_fields, ppm
+from lotwise.domain.market import PPM, FeeAsset, Liquidity, Market, exponent, ppm
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.values import EXACT, Amount, BadField, require, steps_down, steps_up
+from lotwise.domain.policy import Policy
+from lotwise.domain.values import EXACT, Amount, BadField, steps_down, steps_up
 
 UNBOUNDED = 0
 """The ceiling of Python's own integers: none."""
@@ -192,49 +192,6 @@ def choose_lots(purse: Purse, terms: Terms, ceiling: int) -> tuple[int, int, int
     return UNSELLABLE_AT_STOP, 0, k_min
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the owner of the money allows one entry to be. Money in the quote asset of the pair.
-
-    fraction: the share of the spendable balance (free less reserve) to use, above 0 to 1.
-    cap: the hard limit of an order's cost. risk_target: a second one, from a risk rule, or None.
-    floor: the tier floor; entries below it are not worth placing. reserve: never touched.
-    stop: the fraction below the entry at which the position must still be sellable (whole ppm).
-    exit_headroom: how far above the minimums that sale must be (1.1 when live).
-    raise_to_minimum: whether a share below the minimum is raised to it, never above cap and risk.
-    Raises BadField.
-    """
-
-    cap: Decimal
-    fraction: Decimal = Decimal("0.95")
-    risk_target: Decimal | None = None
-    floor: Decimal = Decimal(0)
-    reserve: Decimal = Decimal(0)
-    stop: Decimal = Decimal(0)
-    exit_headroom: Decimal = Decimal(1)
-    raise_to_minimum: bool = True
-    digest: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        require(0 < self.fraction <= 1, "fraction", "must be above 0 and at most 1")
-        require(self.cap > 0, "cap", "must be above 0")
-        require(self.risk_target is None or self.risk_target > 0, "risk_target", "must be above 0 or null")
-        require(self.floor >= 0, "floor", "must not be below 0")
-        require(self.reserve >= 0, "reserve", "must not be below 0")
-        require(0 <= self.stop <= 1, "stop", "must be a fraction from 0 to 1")
-        ppm(self.stop, "stop")
-        require(self.exit_headroom > 0, "exit_headroom", "must be above 0")
-        object.__setattr__(self, "digest", hash_fields(self))
-
-    def __hash__(self) -> int:
-        return self.digest
-
-
-def fixed(size: Decimal, policy: Policy) -> Policy:
-    """The policy of a bot that always orders one size, never less or more than its lots allow."""
-    return replace(policy, fraction=Decimal(1), cap=size, risk_target=None, raise_to_minimum=False)
-
-
 class Sized(NamedTuple):
     """An order that will be accepted and can be sold again. Money in quote, quantity in base.
 
@@ -371,6 +328,17 @@ def _frame(market: Market, policy: Policy, liquidity: Liquidity, digits: int) ->
     )
 
 
+def pose(
+    wish: Opportunity, market: Market, policy: Policy, spendable: Decimal, digits: int
+) -> tuple[_Frame, Purse, Terms]:
+    """The wish as `choose_lots` takes it, in quanta of 10^-digits or as fine as the balance. BadField."""
+    frame = _frame(market, policy, wish.liquidity, digits)
+    free = EXACT.multiply(spendable, frame.scale)
+    if free != int(free):
+        return pose(wish, market, policy, spendable, -exponent(spendable))
+    return frame, Purse._make((int(free), *frame.purse[1:])), frame.terms(wish.price)
+
+
 def size_order(opportunity: Opportunity, market: Market, free: Amount, policy: Policy) -> Sized | Refused:
     """The largest order within the policy that the exchange accepts and this balance pays.
 
@@ -388,16 +356,8 @@ def size_order(opportunity: Opportunity, market: Market, free: Amount, policy: P
         raise BadField("symbol", f"{opportunity.symbol} is not {market.symbol}")
     if free.asset != market.quote:
         raise BadField("free", f"is in {free.asset}, but {market.symbol} is paid in {market.quote}")
-    frame = _frame(market, policy, opportunity.liquidity, market.grid.digits)
     spendable = EXACT.subtract(free.number, policy.reserve)
-    quanta = EXACT.multiply(spendable, frame.scale)
-    whole = int(quanta)
-    if quanta != whole:
-        # A balance finer than the market's costs: refine the quantum until it is whole.
-        frame = _frame(market, policy, opportunity.liquidity, -exponent(spendable))
-        whole = int(EXACT.multiply(spendable, frame.scale))
-    terms = frame.terms(opportunity.price)
-    purse = Purse._make((whole, *frame.purse[1:]))
+    frame, purse, terms = pose(opportunity, market, policy, spendable, market.grid.digits)
     outcome, lots, smallest = choose_lots(purse, terms, UNBOUNDED)
     assert outcome != OVERFLOW
     if outcome <= MINIMUM:

@@ -71,6 +71,17 @@ def exact(value: Decimal | int | str) -> Decimal:
     return number if number else Decimal(0)
 
 
+def require_exact(value: Decimal | None, field: str) -> None:
+    """Raise BadField unless the value is an exact Decimal (or None): numbers are checked at birth."""
+    if value is None:
+        return
+    require(isinstance(value, Decimal), field, f"{value!r} is no Decimal; write exact('{value}')")
+    try:
+        exact(value)
+    except NotExact as bad:
+        raise BadField(field, str(bad)) from None
+
+
 def plain(number: Decimal) -> str:
     """The number without exponent or trailing zeros: '0.00001', '160000'."""
     text = f"{number:f}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from lotwise.domain.market import Liquidity, Market
-from lotwise.domain.sizing import Policy
+from lotwise.domain.policy import Policy
 from lotwise.domain.values import EPOCH, Time
 from lotwise.markets import UnknownMarket
 

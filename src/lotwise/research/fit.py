@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from lotwise.domain.market import Liquidity, Market, break_even_move
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.sizing import Policy, Refused, Sized, fixed, size_order
+from lotwise.domain.policy import Policy, fixed
+from lotwise.domain.sizing import Refused, Sized, size_order
 from lotwise.domain.values import EXACT, Amount, round_down, round_up
 
 LOSSES_LOOKED_AHEAD = 1_000

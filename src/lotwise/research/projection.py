@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from lotwise.domain.market import PPM, Market, ppm
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.sizing import Policy, Reason, Refused, size_order
+from lotwise.domain.policy import Policy
+from lotwise.domain.sizing import Reason, Refused, size_order
 from lotwise.domain.values import EXACT, Amount, is_multiple, ratio_up, require, steps_down
 
 DIGITS = 8

@@ -47,11 +47,12 @@ def wishes_of(strategy: Strategy, candles: Candles) -> Wishes:
 def blame(error: BaseException) -> str:
     """An error of foreign code in one line: kind, text, and the last line of the file it came through.
 
-    To be called with what was caught around the call of that code."""
+    The file that caught it is not foreign, nor is Python's own machinery of import."""
     text = " ".join(str(error).split())
     said = f"{type(error).__name__}: {text[:TEXT]}" if text else type(error).__name__
-    calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)][1:]
-    theirs = [(file, line) for file, line in calls if file != importlib.__file__ and not file.startswith("<")]
+    calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    ours = {calls[0][0], importlib.__file__}
+    theirs = [(file, line) for file, line in calls if file not in ours and not file.startswith("<")]
     if not theirs:
         return said
     name, line = [call for call in theirs if call[0] == theirs[0][0]][-1]
@@ -65,7 +66,7 @@ def _asked(strategy: Strategy, candles: Candles) -> Floats:
     except (Exception, SystemExit) as error:  # noqa: BLE001
         raise _Trouble(f"raises {blame(error)}") from None
     if type(answer) is not np.ndarray:
-        raise _Trouble(f"returns a {type(answer).__name__}, not a numpy array of float64")
+        raise _Trouble(f"returns {type(answer).__name__}, not a numpy array of float64")
     if answer.dtype != np.float64:
         raise _Trouble(f"returns an array of {answer.dtype}, not of float64")
     if answer.shape != (len(candles),):

@@ -12,6 +12,7 @@ from lotwise.domain.values import Time
 from lotwise.engine.records import MarketUpdate
 from lotwise.strategies.candles import Candles
 from lotwise.strategies.strategy import Strategy
+from lotwise.strategies.wishes import wishes_of
 
 
 class Bars(Mapping[str, Candle]):
@@ -35,6 +36,7 @@ class RecordedFeed:
     """Candles of one timeframe by pair; `speed` times faster than they happened (None: at once).
 
     A moment is the close of all bars that opened together; a pair without a bar there is absent.
+    `troubles`: the pairs on which the strategy cannot be trusted and makes no wish, each with the reason.
     """
 
     def __init__(self, recorded: Mapping[str, Candles], strategy: Strategy, speed: int | None = None) -> None:
@@ -42,7 +44,13 @@ class RecordedFeed:
         self._recorded = recorded
         self._bar = next(iter(recorded.values())).bar
         self._speed = speed
-        self._confidence = {symbol: strategy.confidence(candles) for symbol, candles in recorded.items()}
+        told = {symbol: wishes_of(strategy, candles) for symbol, candles in recorded.items()}
+        self._confidence = {symbol: wishes.confidence for symbol, wishes in told.items()}
+        self.troubles = tuple(
+            f"{symbol}: strategy {strategy.name} {wishes.trouble}"
+            for symbol, wishes in told.items()
+            if wishes.trouble
+        )
         self._dates: NDArray[np.int64] = np.unique(np.concatenate([c.dates for c in recorded.values()]))
 
     @property

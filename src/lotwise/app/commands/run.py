@@ -13,6 +13,7 @@ from lotwise.app.loop import run
 from lotwise.app.rules import rules_in_force, time_of
 from lotwise.app.screen import Screen
 from lotwise.app.settings import Settings, load_settings
+from lotwise.app.strategies import load_strategy
 from lotwise.app.summary import lines, summary, when
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
@@ -42,6 +43,7 @@ PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 @click.option("--stake", help="The currency to spend, such as USD: the pairs follow.")
 @click.option("--balance", help="The balance to start with, in the stake currency.")
 @click.option("--seed", help="Draw another built-in market.")
+@click.option("--strategy", metavar="NAME", help="dip, trend, breakout, or your own as module:Class.")
 @click.option(
     "--speed",
     type=click.Choice(list(SPEEDS)),
@@ -75,6 +77,7 @@ def command(
     """
 
     settings = load_settings(config, preset, _overrides(overrides))
+    load_strategy(settings.strategy)  # one that cannot be made leaves no journal
     period = (start.date() if start else None, end.date() if end else None)
     source = _source(settings, candles, period)
     _check_rules(settings, source)
@@ -84,8 +87,8 @@ def command(
 
 
 def _overrides(given: dict[str, str | None]) -> dict[str, Any]:
-    names = {"timeframe": "timeframe", "stake": "stake_currency", "balance": "dry_run_wallet", "seed": "seed"}
-    return {names[key]: value for key, value in given.items() if value is not None}
+    names = {"stake": "stake_currency", "balance": "dry_run_wallet"}
+    return {names.get(key, key): value for key, value in given.items() if value is not None}
 
 
 def _source(settings: Settings, folder: Path | None, period: Period) -> Source:
@@ -159,6 +162,8 @@ def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_j
         with Journal(path) as journal:
             joined = open_run(settings, source, journal, speed)
             left = int((joined.feed.closes > joined.engine.state.time).sum())
+            for trouble in joined.feed.troubles:
+                click.echo(f"note: {trouble}; it makes no wish there", err=True)
             if not joined.fresh:
                 since = when(joined.engine.state.time)
                 console.print(f"Going on with {path} after {since}: {left} bars.", **PLAIN)

@@ -12,7 +12,8 @@ import click
 from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.domain.market import FeeAsset, Market, split_symbol
 from lotwise.domain.orders import Opportunity
-from lotwise.domain.sizing import Policy, Refused, Sized, size_order
+from lotwise.domain.policy import Policy
+from lotwise.domain.sizing import Refused, Sized, size_order
 from lotwise.domain.values import Amount, BadField, NotExact, exact, require
 
 REQUEST = ("symbol", "price", "free", "fee_rate", "fee_asset", "market", "policy")
