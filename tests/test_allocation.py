@@ -568,6 +568,13 @@ def test_a_crumb_of_a_lot_does_not_decide_between_equals() -> None:
     assert shared(shib, doge, free="2.86") == ["205989.38589", None]
 
 
+def test_with_fine_lots_too_what_is_worth_next_to_nothing_gets_what_nobody_else_can_use() -> None:
+    fine: Any = {"lot_step": "0.00000001", "quote_precision": 8, "cap": "1.1"}
+    wishes = wish("A", edge="0", **fine), wish("B", edge="0", **fine), wish("C", **fine)
+    assert shared(*wishes, free="2.5") == ["1.10000000", None, "1.10000000"]
+    assert shared(*wishes, free="2.15") == ["1.05000000", None, "1.10000000"]
+
+
 def test_of_many_wishes_that_cannot_be_cut_a_good_plan_is_found_in_bounded_steps() -> None:
     """Forty orders of 4 or 6 and 51 to spend: no plan takes more than 50, and no search proves it soon."""
     fine: Any = {"lot_step": "0.00000001", "quote_precision": 8}

@@ -36,8 +36,8 @@ class Scripted:
     warm_up: int = 0
 
     def confidence(self, candles: Candles) -> Floats:
-        wishes = self.wishes.get(candles.symbol, [])
-        return np.array(wishes + [0.0] * (len(candles) - len(wishes)))
+        wishes = self.wishes.get(candles.symbol, []) + [0.0] * len(candles)
+        return np.array(wishes[: len(candles)], dtype=np.float64)
 
 
 def bars(symbol: str, *rows: tuple[int, int, int, int]) -> Candles:
