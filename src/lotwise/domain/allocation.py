@@ -223,15 +223,15 @@ def _best_of_all(claims: Sequence[_Claim], budget: int, slots: int) -> _Plan | N
     if one is None or other is None:
         return None
     other.sort(key=lambda plan: plan.debit)
-    most = len(claims) // 2
+    widest = len(claims) // 2
     best = _Plan()
-    for room in {min(slots - plan.orders, most) for plan in one}:
+    for room in {min(slots - plan.orders, widest) for plan in one}:
         beside = [plan for plan in other if plan.orders <= room]
         debits = [plan.debit for plan in beside]
         # The best up to each debit; the empty plan comes first, so there always is one.
         beside = list(accumulate(beside, max))
         for plan in one:
-            if min(slots - plan.orders, most) == room:
+            if min(slots - plan.orders, widest) == room:
                 match = beside[bisect_right(debits, budget - plan.debit) - 1]
                 if plan.worth + match.worth > best.worth:
                     best = plan.beside(match)
