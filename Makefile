@@ -20,7 +20,7 @@ test: install lint coverage
 	$(BIN)/pytest
 
 # Every line and branch of the pure core is run by the tests that are about it.
-CORE := values orders ledger markets sizing_behaviour sizing_properties exchange engine
+CORE := values orders ledger markets policy sizing_behaviour sizing_properties allocation exchange engine
 coverage: install
 	LOTWISE_CASES=2000 $(BIN)/pytest $(CORE:%=tests/test_%.py) --no-header -p no:warnings \
 		--cov=lotwise.domain --cov=lotwise.ledger --cov-branch --cov-fail-under=100

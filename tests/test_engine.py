@@ -325,3 +325,31 @@ def test_a_position_held_too_long_is_sold_at_once(tmp_path: Any) -> None:
     assert sold.time - bought.time == 2 * HOUR
     assert (sold.price, sold.liquidity) == (Decimal("99.90"), Liquidity.TAKER)
     assert of(records, Submit)[-1].order.purpose is Purpose.TIME
+
+
+def two_pairs() -> dict[str, Candles]:
+    small = (50, 51, 49, 50)
+    return {SOL: bars(SOL, CALM, CALM), "ADA/USDT": bars("ADA/USDT", small, small)}
+
+
+def test_of_two_wishes_that_do_not_both_fit_the_other_is_told_by_whom_and_what_it_takes(
+    tmp_path: Any,
+) -> None:
+    wishes, capped = {SOL: [0.6], "ADA/USDT": [0.9]}, {"max_open_trades": 2, "sizing__max_order_size_usdt": 3}
+    _, records = told(tmp_path, wishes, two_pairs(), dry_run_wallet="4", **capped)
+    first, second = of(records, Decided)
+    assert (first.symbol, first.reason, second.reason) == ("ADA/USDT", None, Skip.CROWDED)
+    rung = second.rungs[-1]
+    assert "beside ADA/USDT" in rung.need
+    cured = Decimal(4) + Decimal(rung.remedy.removesuffix(" USDT more"))
+    _, records = told(tmp_path / "cure", wishes, two_pairs(), dry_run_wallet=str(cured), **capped)
+    assert [decision.reason for decision in of(records, Decided)] == [None, None]
+
+
+def test_what_the_surest_wish_leaves_goes_to_the_next(tmp_path: Any) -> None:
+    wishes, capped = {SOL: [0.6], "ADA/USDT": [0.9]}, {"max_open_trades": 2, "sizing__max_order_size_usdt": 6}
+    _, records = told(tmp_path, wishes, two_pairs(), **capped)
+    first, second = (submit.order for submit in of(records, Submit) if submit.order.purpose is Purpose.ENTRY)
+    assert first.price * first.quantity == 6
+    assert second.reserve.number <= 10 - first.reserve.number
+    assert second.price * second.quantity > Decimal("3.9")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from lotwise.domain.allocation import Crowded
 from lotwise.domain.market import Candle, Liquidity, Market, Quote, break_even_move
 from lotwise.domain.orders import Opportunity, Purpose
-from lotwise.domain.sizing import Reason, Refused
+from lotwise.domain.sizing import Reason, Refused, Sized
 from lotwise.domain.values import EXACT, Amount, plain, ratio_up
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Rung, Skip
@@ -61,9 +62,7 @@ def pair_free(wish: Wish) -> Rung:
 
 def open_trades(wish: Wish) -> Rung:
     """Fewer trades are open (or waiting to open) than the plan allows."""
-    state, most = wish.state, wish.plan.max_open_trades
-    waiting = {s.order.symbol for s in state.orders.values() if s.order.purpose is Purpose.ENTRY}
-    count = len(waiting | set(state.holdings))
+    most, count = wish.plan.max_open_trades, len(busy_pairs(wish.state))
     return Rung(
         "open trades",
         count < most,
@@ -71,6 +70,12 @@ def open_trades(wish: Wish) -> Rung:
         f"fewer than {most}",
         "wait for an exit, or raise max_open_trades",
     )
+
+
+def busy_pairs(state: State) -> set[str]:
+    """The pairs on which a trade is open or waits to open."""
+    waiting = {s.order.symbol for s in state.orders.values() if s.order.purpose is Purpose.ENTRY}
+    return waiting | set(state.holdings)
 
 
 def cooled_down(wish: Wish) -> Rung:
@@ -130,19 +135,28 @@ def hours(time: int) -> str:
     return f"{time / 3_600_000:g} h"
 
 
+def costs(wish: Wish) -> Decimal:
+    """The rise that pays both fees and the assumed spread; a target is a resting sale: maker."""
+    market = wish.rules
+    assert isinstance(market, Market), f"{wish.opportunity.symbol} has no rules"
+    move = break_even_move(market.fee_rate(wish.plan.entry), market.fee_rate(Liquidity.MAKER))
+    return EXACT.add(move, wish.plan.spread)
+
+
+def edge(wish: Wish) -> Decimal:
+    """What is left of the target after these costs, as a fraction of the notional."""
+    return EXACT.subtract(wish.plan.target, costs(wish))
+
+
 def edge_above_fees(wish: Wish) -> Rung:
     """What is left of the target after both fees and the spread is at least the plan's edge."""
-    plan, market = wish.plan, wish.rules
-    assert isinstance(market, Market)
-    move = break_even_move(market.fee_rate(plan.entry), market.fee_rate(Liquidity.MAKER))
-    costs = EXACT.add(move, plan.spread)
-    edge = EXACT.subtract(plan.target, costs)
+    plan, left, cost = wish.plan, edge(wish), costs(wish)
     return Rung(
         "edge above fees",
-        edge >= plan.min_edge,
-        f"{plain(edge)} of a target of {plain(plan.target)} (break-even {plain(costs)})",
+        left >= plan.min_edge,
+        f"{plain(left)} of a target of {plain(plan.target)} (break-even {plain(cost)})",
         f"at least {plain(plan.min_edge)}",
-        f"a target of at least {plain(EXACT.add(costs, plan.min_edge))}, or lower fees",
+        f"a target of at least {plain(EXACT.add(cost, plan.min_edge))}, or lower fees",
     )
 
 
@@ -189,10 +203,20 @@ OTHER_REMEDIES: Mapping[Reason, str] = {
 """What helps where no balance would."""
 
 
-def refusal(size: Refused, free: Amount) -> Rung:
-    """The last rung of a wish that cannot be sized: what is free, what it would take, and the cure."""
-    have = f"{plain(free.number)} {free.asset} free"
-    if size.needed is None or size.short is None:
-        return Rung("size", False, have, size.reason, OTHER_REMEDIES[size.reason])
-    need = f"{plain(size.needed)} {free.asset} free ({size.reason})"
-    return Rung("size", False, have, need, f"{plain(size.short)} {free.asset} more")
+def share_rung(answer: Sized | Refused | Crowded, free: Amount) -> Rung:
+    """The last rung: what the wish got of the balance, or what it would take, and the cure."""
+    asset = free.asset
+    have = f"{plain(free.number)} {asset} free"
+    if isinstance(answer, Sized):
+        got = f"{plain(answer.quantity)} for {plain(answer.debit)} {asset}"
+        return Rung("size", True, got, f"bound by {answer.bound}")
+    more = "" if answer.short is None else f"{plain(answer.short)} {asset} more"
+    least = "" if answer.needed is None else f"{plain(answer.needed)} {asset} free"
+    if isinstance(answer, Crowded):
+        beside = f"beside {', '.join(answer.by)}"
+        if answer.needed is None or answer.short is None:
+            return Rung("share", False, "no slot", f"a slot {beside}", "a higher max_open_trades")
+        left = plain(EXACT.subtract(answer.needed, answer.short))
+        return Rung("share", False, f"{left} {asset} left", f"{least} {beside}", more)
+    need = f"{least} ({answer.reason})" if least else str(answer.reason)
+    return Rung("size", False, have, need, more or OTHER_REMEDIES[answer.reason])

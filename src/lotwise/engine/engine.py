@@ -2,9 +2,10 @@
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from lotwise.domain.allocation import Candidate, Crowded, allocate
 from lotwise.domain.market import Liquidity, Market, Quote
 from lotwise.domain.orders import (
     ENDED,
@@ -19,9 +20,9 @@ from lotwise.domain.orders import (
     Status,
     TimeInForce,
 )
-from lotwise.domain.sizing import Sized, size_order
+from lotwise.domain.sizing import Refused, Sized
 from lotwise.domain.values import EXACT, Amount, Side, Time, plain
-from lotwise.engine.checks import Wish, climb, refusal
+from lotwise.engine.checks import Wish, busy_pairs, climb, edge, share_rung
 from lotwise.engine.exits import exit_order, exit_prices, stop_due, time_due
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
@@ -34,6 +35,7 @@ from lotwise.engine.records import (
     MarketUpdate,
     Record,
     Rung,
+    Skip,
     Stranded,
     Submit,
 )
@@ -48,6 +50,23 @@ EXIT_TRIES = 3
 """A sale that was refused so often is not tried again before a person looks."""
 
 MINIMUMS = (RejectionKind.MIN_QUANTITY, RejectionKind.MIN_NOTIONAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Climbed:
+    """A wish after its checks: the rungs it climbed, and the reason of the first no."""
+
+    wish: Wish
+    rungs: tuple[Rung, ...]
+    reason: Skip | None
+
+    @property
+    def candidate(self) -> Candidate:
+        """The wish as one of those that share the balance."""
+        wish = self.wish
+        assert self.reason is None and isinstance(wish.rules, Market), f"{wish.opportunity} was refused"
+        policy = wish.plan.policies[wish.opportunity.symbol]
+        return Candidate(wish.opportunity, wish.rules, policy, edge(wish))
 
 
 class Engine:
@@ -125,46 +144,58 @@ class Engine:
             for symbol, confidence in update.signals.items()
             if confidence > 0 and confidence >= self.plan.min_confidence and symbol in update.candles
         ]
-        for confidence, symbol in sorted(wishes):
-            yield from self._decide(update, symbol, -confidence)
+        climbed = [self._climb(update, symbol, -confidence) for confidence, symbol in sorted(wishes)]
+        yield from self._share(climbed)
 
-    def _decide(self, update: MarketUpdate, symbol: str, confidence: float) -> Iterator[Record]:
-        """One wish: the ladder, the size, the order; or a skip that says why."""
-        plan, state = self.plan, self.state
-        rules, quote = self.rules(symbol, update.time), update.quotes.get(symbol)
+    def _climb(self, update: MarketUpdate, symbol: str, confidence: float) -> Climbed:
+        """One wish up the ladder of checks."""
+        plan, rules, quote = self.plan, self.rules(symbol, update.time), update.quotes.get(symbol)
         price = update.candles[symbol].close
         if isinstance(rules, Market) and quote is not None:
             price = _entry_price(plan, rules, quote)
-        wish = Opportunity(symbol, price, plan.entry, update.time, confidence)
-        rungs, reason = climb(Wish(wish, update.candles[symbol], rules, quote, state, plan, self.equity()))
+        opportunity = Opportunity(symbol, price, plan.entry, update.time, confidence)
+        wish = Wish(opportunity, update.candles[symbol], rules, quote, self.state, plan, self.equity())
+        return Climbed(wish, *climb(wish))
+
+    def _share(self, climbed: list[Climbed]) -> Iterator[Record]:
+        """All wishes of a moment on one balance: orders for those that it is shared to, and for each
+        other the reason why not."""
+        plan, state = self.plan, self.state
         free = state.ledger.free(plan.quote)
-        number = state.decisions + 1
-        head = (number, update.time, symbol, price, plan.entry, confidence, free.number)
-        if reason is not None:
-            yield self._write(Decided(*head, rungs=rungs, reason=reason))
-            return
-        assert isinstance(rules, Market)
-        size = size_order(wish, rules, free, plan.policies[symbol])
-        if not isinstance(size, Sized):
-            rung = refusal(size, free)
-            yield self._write(Decided(*head, rungs=(*rungs, rung), reason=size.reason, needed=size.needed))
-            return
-        rung = Rung("size", True, f"{plain(size.quantity)} for {plain(size.debit)}", f"bound by {size.bound}")
-        client_id = self._name()
+        candidates = [one.candidate for one in climbed if one.reason is None]
+        slots = max(0, plan.max_open_trades - len(busy_pairs(state)))
+        answers = iter(allocate(candidates, free, slots))
+        for one in climbed:
+            wish, number = one.wish.opportunity, state.decisions + 1
+            head = (number, wish.time, wish.symbol, wish.price, wish.liquidity, wish.confidence, free.number)
+            if one.reason is not None:
+                yield self._write(Decided(*head, rungs=one.rungs, reason=one.reason))
+                continue
+            answer = next(answers)
+            rungs = (*one.rungs, share_rung(answer, free))
+            if isinstance(answer, Refused):
+                yield self._write(Decided(*head, rungs=rungs, reason=answer.reason, needed=answer.needed))
+            elif isinstance(answer, Crowded):
+                reason = Skip.MAX_OPEN_TRADES if answer.needed is None else Skip.CROWDED
+                yield self._write(Decided(*head, rungs=rungs, reason=reason, needed=answer.needed))
+            else:
+                yield from self._enter(one, answer, Decided(*head, rungs=rungs, reason=None))
+
+    def _enter(self, one: Climbed, size: Sized, decided: Decided) -> Iterator[Record]:
+        """The order of a wish that got its share."""
+        client_id, market = self._name(), one.candidate.market
         yield self._write(
-            Decided(
-                *head,
-                rungs=(*rungs, rung),
-                reason=None,
+            replace(
+                decided,
                 quantity=size.quantity,
                 notional=size.notional,
                 bound=size.bound,
                 client_id=client_id,
             )
         )
-        stop, target = exit_prices(rules, price, plan.stop, plan.target)
-        order = self._entry_order(client_id, wish, size)
-        yield self._write(Submit(order, decision=number, stop=stop, target=target))
+        stop, target = exit_prices(market, decided.price, self.plan.stop, self.plan.target)
+        order = self._entry_order(client_id, one.wish.opportunity, size)
+        yield self._write(Submit(order, decision=decided.number, stop=stop, target=target))
 
     def _entry_order(self, client_id: str, wish: Opportunity, size: Sized) -> Order:
         """A maker entry rests for its lifetime and never takes; a taker entry fills whole or not at all."""
