@@ -14,10 +14,10 @@ from rich.text import Text
 
 from lotwise.app.summary import money, percent, when
 from lotwise.domain.market import Quote
-from lotwise.domain.orders import Fill
+from lotwise.domain.orders import Fill, Rejected
 from lotwise.domain.values import EXACT, plain
 from lotwise.engine.engine import Engine
-from lotwise.engine.records import Decided, MarketUpdate, Record
+from lotwise.engine.records import Decided, Learned, Listed, MarketUpdate, Record, Stranded
 
 LATEST = 8
 REDRAW_SECONDS = 0.1
@@ -153,4 +153,14 @@ def describe(record: Record) -> str:
         done = "bought" if record.side == "buy" else "sold"
         fee = f"fee {money(record.fee.number, record.fee.asset)}"
         return f"{record.symbol}: {done} {plain(record.quantity)} at {plain(record.price)}, {fee}"
+    if isinstance(record, Rejected):
+        return f"the exchange refused {record.client_id}: {record.rejection.text}"
+    if isinstance(record, Stranded):
+        return f"{record.symbol}: {plain(record.quantity)} stranded, {record.why}"
+    if isinstance(record, Listed):
+        least = plain(record.listing.min_quantity)
+        return f"{record.listing.symbol}: the exchange's rules are new, minimum {least}"
+    if isinstance(record, Learned) and record.evidence:
+        against = ", against its listing" if record.evidence.contradicts else ""
+        return f"{record.symbol}: learned a higher minimum from a refusal{against}"
     return ""

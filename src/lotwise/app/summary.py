@@ -7,8 +7,8 @@ from typing import Any
 from lotwise.domain.market import Market
 from lotwise.domain.orders import Opportunity
 from lotwise.domain.sizing import Sized, size_order
-from lotwise.domain.values import EXACT, Time, plain, round_down, round_up
-from lotwise.engine.engine import Engine
+from lotwise.domain.values import EXACT, Time, plain, ratio_up, round_down, round_up
+from lotwise.engine.engine import Engine, entry_price
 from lotwise.strategies.candles import utc_text
 
 
@@ -23,18 +23,28 @@ def summary(engine: Engine, journal: Path, finished: bool) -> dict[str, Any]:
         "equity_start": totals.deposits,
         "equity_end": engine.equity(),
         "fees_paid": totals.fees_paid,
-        "max_drawdown_fraction": totals.max_drawdown_fraction,
+        "max_drawdown_fraction": max(totals.max_drawdown_fraction, fall_now(engine)),
         "journal": str(journal),
         "quote": engine.plan.quote,
         "wins": totals.wins,
         "fills": totals.fills,
         "positions": {
-            symbol: {"quantity": holding.position.quantity, "cost": holding.position.cost}
+            symbol: {
+                "quantity": holding.position.quantity,
+                "cost": holding.position.cost,
+                "stranded": holding.stuck,
+            }
             for symbol, holding in sorted(state.holdings.items())
         },
         "locked_out_below": lock_out(engine),
         "finished": finished,
     }
+
+
+def fall_now(engine: Engine) -> Decimal:
+    """The fall from the highest marked equity to what all is worth now, as a fraction."""
+    peak, equity = engine.state.totals.peak_equity, engine.equity()
+    return ratio_up(EXACT.subtract(peak, equity), peak) if peak > equity else Decimal(0)
 
 
 def lock_out(engine: Engine) -> Decimal | None:
@@ -44,9 +54,9 @@ def lock_out(engine: Engine) -> Decimal | None:
         return None
     needs = []
     for symbol, quote in engine.quotes.items():
-        market = plan.markets(symbol, quote.time)
+        market = engine.rules(symbol, quote.time)
         if isinstance(market, Market) and symbol in plan.policies:
-            wish = Opportunity(symbol, market.price_down(quote.bid), plan.entry)
+            wish = Opportunity(symbol, entry_price(plan, market, quote), plan.entry)
             size = size_order(wish, market, state.ledger.free(plan.quote), plan.policies[symbol])
             if isinstance(size, Sized):
                 return None
@@ -95,6 +105,11 @@ def lines(result: dict[str, Any]) -> list[str]:
         f"Orders {result['orders']}, refused for size {result['size_rejections']}; round trips"
         f" {result['trades']}, of which won {result['wins']}; open now {len(result['positions'])}",
         f"Skips: {skips}",
+        *(
+            f"Stranded: {plain(held['quantity'])} on {symbol}: {held['stranded']}"
+            for symbol, held in result["positions"].items()
+            if held["stranded"]
+        ),
         *locked,
         f"Journal: {result['journal']}",
     ]

@@ -93,6 +93,21 @@ class Source:
     candles: Mapping[str, Candles]
 
 
+KNOWN_BY = 24
+"""So many first bars of a pair tell its candles from others; later ones may be added."""
+
+
+def fingerprints(source: Source) -> dict[str, str]:
+    """What the candles of each pair begin with, so that a journal does not go on under others."""
+    names = ("dates", "open", "high", "low", "close")
+    return {
+        symbol: hashlib.sha256(
+            b"".join(getattr(candles, name)[:KNOWN_BY].astype("<i8").tobytes() for name in names)
+        ).hexdigest()[:16]
+        for symbol, candles in sorted(source.candles.items())
+    }
+
+
 @dataclass(slots=True)
 class Run:
     """Everything joined, ready for the loop. `fresh`: the journal was empty; `rows_at_once`: how many
@@ -113,7 +128,7 @@ class OtherRun(Exception):
 def open_run(settings: Settings, source: Source, journal: Journal, speed: int | None) -> Run:
     """Join a run on a journal: begin it, or take it up where it stopped. Raises OtherRun, Problem."""
     loaded = load_strategy(settings.strategy)
-    told = {**settings.fingerprint(), **loaded.told, "source": source.label}
+    told = {**settings.fingerprint(), **loaded.told, "source": source.label, "candles": fingerprints(source)}
     run_id = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     fresh = journal.count == 0
     state = State() if fresh else load_state(journal)

@@ -208,16 +208,17 @@ ENDED = frozenset({Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REJECT
 
 _S = Status
 NEXT: dict[Status, dict[type[Report], Status]] = {
-    _S.INTENDED: {Sent: _S.SENT, Accepted: _S.OPEN, TimedOut: _S.UNKNOWN, Fill: _S.PARTIALLY_FILLED},
+    _S.INTENDED: {Sent: _S.SENT, Accepted: _S.OPEN, Rejected: _S.REJECTED, TimedOut: _S.UNKNOWN,
+                  Fill: _S.PARTIALLY_FILLED},
     _S.SENT: {Accepted: _S.OPEN, Rejected: _S.REJECTED, TimedOut: _S.UNKNOWN,
               Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
-    _S.OPEN: {Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
+    _S.OPEN: {Accepted: _S.OPEN, Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
     _S.PARTIALLY_FILLED: {Accepted: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
                           TimedOut: _S.PARTIALLY_FILLED, Fill: _S.PARTIALLY_FILLED},
     _S.UNKNOWN: {Accepted: _S.OPEN, Rejected: _S.REJECTED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
                  Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD},
     # A late fill is money all the same: it is booked in every state, and revives the dead.
-    _S.FILLED: {Accepted: _S.FILLED},
+    _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED},
     _S.CANCELED: {Fill: _S.CANCELED},
     _S.EXPIRED: {Fill: _S.EXPIRED},
     _S.REJECTED: {Fill: _S.PARTIALLY_FILLED},

@@ -73,9 +73,9 @@ def open_trades(wish: Wish) -> Rung:
 
 
 def busy_pairs(state: State) -> set[str]:
-    """The pairs on which a trade is open or waits to open."""
+    """The pairs on which a trade is open or waits to open; what cannot be sold takes no slot."""
     waiting = {s.order.symbol for s in state.orders.values() if s.order.purpose is Purpose.ENTRY}
-    return waiting | set(state.holdings)
+    return waiting | {symbol for symbol, holding in state.holdings.items() if not holding.stuck}
 
 
 def cooled_down(wish: Wish) -> Rung:

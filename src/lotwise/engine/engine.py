@@ -136,6 +136,8 @@ class Engine:
         if last is None or self.state.traded_since_mark or update.time // DAY > last.time // DAY:
             yield self.mark(update.time)
         for symbol, holding in list(self.state.holdings.items()):
+            if symbol not in update.candles:
+                continue  # no price of this moment to sell at
             yield from self._free(symbol, update.time)
             if time_due(holding, self.plan.max_hold, update.time) and not holding.stuck:
                 yield from self._at_once(symbol, Purpose.TIME, update.time)
@@ -152,7 +154,7 @@ class Engine:
         plan, rules, quote = self.plan, self.rules(symbol, update.time), update.quotes.get(symbol)
         price = update.candles[symbol].close
         if isinstance(rules, Market) and quote is not None:
-            price = _entry_price(plan, rules, quote)
+            price = entry_price(plan, rules, quote)
         opportunity = Opportunity(symbol, price, plan.entry, update.time, confidence)
         wish = Wish(opportunity, update.candles[symbol], rules, quote, self.state, plan, self.equity())
         return Climbed(wish, *climb(wish))
@@ -217,15 +219,21 @@ class Engine:
 
     def _price(self, quote: Quote) -> Iterator[Record]:
         """A price: the stop is due when it has come down to it."""
+        self.quotes = {**self.quotes, quote.symbol: quote}
         holding = self.state.holdings.get(quote.symbol)
         if holding is None or holding.stuck or not stop_due(holding, quote):
             return
         yield from self._at_once(quote.symbol, Purpose.STOP, quote.time)
 
     def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Sell now. The sale at the target holds the coins: it must be off the book first."""
+        """Sell now. The sale at the target holds the coins: it must be off the book first, unless it
+        is the only sale that the rules still allow."""
         resting = [s for s in self.state.orders_on(symbol) if s.order.purpose is Purpose.TARGET]
-        if resting:
+        why = self._unsellable(symbol, purpose, time)
+        if resting and why is not None:
+            quantity = self.state.holdings[symbol].position.quantity
+            yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
+        elif resting:
             yield self._write(Cancel(resting[0].order.client_id, purpose, time))
         else:
             yield from self._leave(symbol, purpose, time)
@@ -280,8 +288,8 @@ class Engine:
         """Leave what is stuck, if the rules now allow it and it was not refused too often."""
         holding = self.state.holdings[symbol]
         purpose = holding.leaving or Purpose.TARGET
-        tried = holding.refusals >= EXIT_TRIES
-        if holding.stuck and not tried and self._unsellable(symbol, purpose, time) is None:
+        waits = holding.refusals >= EXIT_TRIES or holding.refused == time or self.state.orders_on(symbol)
+        if holding.stuck and not waits and self._unsellable(symbol, purpose, time) is None:
             yield from self._leave(symbol, purpose, time)
 
     def _leave(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
@@ -327,7 +335,7 @@ def renewed(market: Market, told: Listed) -> Market:
     )
 
 
-def _entry_price(plan: Plan, market: Market, quote: Quote) -> Decimal:
+def entry_price(plan: Plan, market: Market, quote: Quote) -> Decimal:
     """A maker waits at the bid; a taker's limit lets the ask slip by the assumed slippage."""
     if plan.entry is Liquidity.MAKER:
         return market.price_down(quote.bid)

@@ -54,7 +54,7 @@ class Holding:
     """A position and the prices at which it will be left.
 
     opened and filled: when coins first and last came; leaving: the exit under way; stuck: why it
-    cannot be left now; refusals: how often the exchange refused to take its sale.
+    cannot be left now; refusals and refused: how often, and when last, the exchange refused its sale.
     """
 
     position: Position
@@ -65,6 +65,7 @@ class Holding:
     leaving: Purpose | None = None
     stuck: str | None = None
     refusals: int = 0
+    refused: Time | None = None
 
 
 @dataclass(slots=True)
@@ -152,6 +153,7 @@ def apply(state: State, record: Record) -> None:
         case Listed():
             state.listed[record.listing.symbol] = record
             state.evidence.pop(record.listing.symbol, None)
+            _free_under(state, record)
             state.time = record.time
         case Learned():
             if record.evidence is None:
@@ -166,6 +168,17 @@ def apply(state: State, record: Record) -> None:
             _report(state, record)
         case _:
             assert_never(record)
+
+
+def _free_under(state: State, told: Listed) -> None:
+    """New rules give a holding new tries, unless they are the answer to its own refusal; one whose
+    sale rests may be stopped again."""
+    holding = state.holdings.get(told.listing.symbol)
+    if holding is None or holding.refused == told.time:
+        return
+    holding.refusals = 0
+    if state.orders_on(told.listing.symbol):
+        holding.stuck = None
 
 
 def _mark(state: State, mark: Marked) -> None:
@@ -197,6 +210,7 @@ def _report(state: State, report: Report) -> None:
         if known.order.side is Side.SELL:
             holding = state.holdings[known.order.symbol]
             holding.stuck, holding.refusals = report.rejection.text, holding.refusals + 1
+            holding.refused = report.time
     client_id = report.client_id
     if reported.status in ENDED:
         state.ledger = post(state.ledger, release(state.ledger, known.order))

@@ -141,6 +141,11 @@ class Exchange:
         self.quote(closing)
         return reports
 
+    def expire(self, now: Time) -> list[tuple[str, Report]]:
+        """End the orders of all pairs whose time is over, whether or not their pair trades."""
+        symbols = dict.fromkeys(waiting.order.symbol for waiting in self._open.values())
+        return [told for symbol in symbols for told in self._expire_due(symbol, now, now)]
+
     def restore(self, account: str, balances: Iterable[Amount], orders: Iterable[OpenOrder]) -> None:
         """Put back, unchecked, what an account owns in all (free and held) and its waiting orders.
 

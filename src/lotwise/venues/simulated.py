@@ -7,10 +7,12 @@ durable as a whole or not at all.
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from lotwise.domain.market import Candle, Listing, Market, Quote
 from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, Sent
 from lotwise.domain.values import EXACT, Time
+from lotwise.engine.engine import renewed
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Cancel, Command, Event, Listed, MarketUpdate, Submit
 from lotwise.engine.state import State
@@ -31,35 +33,63 @@ class SimulatedVenue:
     def __init__(self, exchange: Exchange, rules: Rules) -> None:
         self.exchange = exchange
         self.rules = rules
+        self._days: dict[str, int] = {}
+        self._told: dict[str, Market] = {}
 
     def resume(self, state: State, last: Mapping[str, Candle]) -> None:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
         for symbol, candle in last.items():
-            if self._list(symbol, state.time):
+            self._days[symbol] = candle.date // DAY
+            market = self._list(symbol, state.time)
+            if market is not None and market.price_down(candle.close) > 0:
                 self.exchange.close(candle, state.time)
+            told = state.listed.get(symbol)
+            if market is not None and told is not None:
+                self._told[symbol] = renewed(market, told)
         owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
         self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
 
     async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
-        """A candle as its worst path: the stop of what is held comes first, then resting orders,
-        then the stop of what was just bought (its price was passed on the way down), then the close."""
+        """A candle as its worst path: the stop of what is held comes first, then resting orders, then
+        the stop of what was just bought (its price was passed on the way down), and last the close."""
         for symbol, candle in update.candles.items():
+            for told in self._rules_of_the_day(candle, update.time):
+                yield told
             market = self._list(symbol, update.time)
-            if market is None:
-                continue
-            if candle.date % DAY == 0 and market != self.rules(symbol, Time(update.time - DAY)):
-                yield listed(market, update.time)  # rules are read once a day
+            if market is None or market.price_down(candle.close) <= 0:
+                continue  # without rules, or worth less than one tick: no price to trade at
             touch = self._touch(candle, market, stops, update.time)
             if touch:
                 yield touch
-            for account, report in self.exchange.settle(candle, update.time):
+            reports = self.exchange.settle(candle, update.time)
+            if reports:
+                # What is ordered in answer meets the worst price of the bar, never its close.
+                self._quote(symbol, market.price_down(candle.low), market, update.time)
+            for account, report in reports:
                 if account == ACCOUNT:
                     yield report
             touch = self._touch(candle, market, stops, update.time)
             if touch:
                 yield touch
-                self.exchange.close(candle, update.time)
+            self.exchange.close(candle, update.time)
+        for account, report in self.exchange.expire(update.time):
+            if account == ACCOUNT:
+                yield report  # an order's time ends whether or not its pair trades
         yield replace(update, quotes=self.exchange.quotes())
+
+    def _rules_of_the_day(self, candle: Candle, time: Time) -> list[Event]:
+        """The rules are read once a day, at a pair's first candle of it; told when they are new."""
+        symbol, day = candle.symbol, candle.date // DAY
+        before_day = self._days.get(symbol, day)
+        self._days[symbol] = day
+        if before_day == day:
+            return []
+        market = self.rules(symbol, Time(day * DAY))
+        before = self._told.get(symbol) or self.rules(symbol, Time(before_day * DAY))
+        if not isinstance(market, Market) or market == before:
+            return []
+        self._told[symbol] = market
+        return [listed(market, time)]
 
     async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """At once, in this process."""
@@ -70,7 +100,10 @@ class SimulatedVenue:
                 told += self.exchange.accept(ACCOUNT, order, order.time)
                 # As a live venue does: a refusal for size means that our rules are not the exchange's.
                 refused = any(isinstance(r, Rejected) and r.rejection.kind in SIZE_REJECTIONS for r in told)
-                return [*told, listed(market, order.time)] if refused and market else told
+                if refused and market:
+                    self._told[order.symbol] = market
+                    told.append(listed(market, order.time))
+                return told
             case Cancel(client_id, _, time):
                 return self.exchange.cancel(ACCOUNT, client_id, time)
 
@@ -86,9 +119,12 @@ class SimulatedVenue:
         if stop is None:
             return None
         price = stop_touch(candle, stop, market.tick_size)
-        if price is None:
-            return None
-        quote = Quote(candle.symbol, time, price, EXACT.add(price, market.tick_size))
+        return None if price is None else self._quote(candle.symbol, price, market, time)
+
+    def _quote(self, symbol: str, price: Decimal, market: Market, time: Time) -> Quote:
+        """Let the best bid be a price within the bar (one tick at the least)."""
+        bid = max(price, market.tick_size)
+        quote = Quote(symbol, time, bid, EXACT.add(bid, market.tick_size))
         self.exchange.quote(quote)
         return quote
 
