@@ -20,7 +20,7 @@ test: install lint coverage
 	$(BIN)/pytest
 
 # Every line and branch of the pure core is run by the tests that are about it.
-CORE := values policy orders ledger sizing_behaviour sizing_properties allocation engine
+CORE := values policy ceiling orders ledger sizing_behaviour sizing_properties allocation engine
 coverage: install
 	LOTWISE_CASES=2000 $(BIN)/pytest $(CORE:%=tests/test_%.py) --no-header -k "not compiled" \
 		--cov=lotwise.domain --cov=lotwise.ledger --cov-branch --cov-fail-under=100

@@ -1,6 +1,7 @@
 """What the engine does with a moment: told as candles in, orders and fills out."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from lotwise.engine.checks import LADDER, Wish, climb
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Decided, MarketUpdate, Record, Rung, Skip, Submit
 from lotwise.engine.state import State
+from lotwise.markets import UnknownMarket
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles, Floats
 from lotwise.venues.feeds import RecordedFeed
@@ -52,15 +54,27 @@ CALM = (10000, 10010, 9990, 10000)
 
 
 def told(
-    tmp_path: Any, wishes: dict[str, list[float]], candles: dict[str, Candles], **overrides: Any
+    tmp_path: Any,
+    wishes: dict[str, list[float]],
+    candles: dict[str, Candles],
+    *changing: Callable[[Market, Time], Market],
+    **overrides: Any,
 ) -> tuple[Run, list[Record]]:
-    """The run of these candles and all its records."""
+    """The run of these candles and all its records; `changing`: what the exchange does to its rules."""
     records: list[Record] = []
     keys = {"dry_run_wallet": 10, "pairs": ",".join(candles), "paper__spread": 0, **overrides}
     settings = settings_of(**keys)
     with Journal(tmp_path / "engine.journal") as journal:
         joined = open_run(settings, Source("scripted", candles), journal, None)
         joined.feed = RecordedFeed(candles, Scripted(wishes))
+        calm = joined.engine.plan.markets
+        for change in changing:
+
+            def rules(symbol: str, time: Time) -> Market | UnknownMarket:
+                market = calm(symbol, time)
+                return change(market, time) if isinstance(market, Market) else market  # noqa: B023
+
+            joined.venue.rules = rules
 
         async def whole() -> None:
             await trade(joined, lambda _, moment: records.extend(moment))
