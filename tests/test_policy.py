@@ -102,8 +102,8 @@ def test_a_fixed_size_is_all_or_nothing_and_keeps_the_rest_of_the_policy() -> No
         (Opportunity("ADA/USDT", D(1)), "3 USDT", "symbol", "ADA/USDT is not SOL/USDT"),
         (WISH, "3 USD", "free", "is in USD, but SOL/USDT is paid in USDT"),
         (Opportunity("SOL/USDT", D("150.123")), "3 USDT", "price", "150.123 is not on the tick of 0.01"),
-        (Opportunity("SOL/USDT", D(0)), "3 USDT", "price", "0 is not on the tick of 0.01"),
-        (Opportunity("SOL/USDT", D(-1)), "3 USDT", "price", "-1 is not on the tick of 0.01"),
+        (Opportunity("SOL/USDT", D(0)), "3 USDT", "price", "0 is not above 0"),
+        (Opportunity("SOL/USDT", D(-1)), "3 USDT", "price", "-1 is not above 0"),
     ],
 )
 def test_a_request_that_cannot_be_is_named(wish: Opportunity, free: str, field: str, problem: str) -> None:

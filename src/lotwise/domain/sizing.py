@@ -240,7 +240,9 @@ class _Frame(NamedTuple):
         """The market side at this price; BadField when it is off tick."""
         lot_cost = EXACT.multiply(price, self.lot_scale)
         whole = int(lot_cost)
-        if whole <= 0 or whole != lot_cost or whole % self.tick_lot:
+        if price <= 0:
+            raise BadField("price", f"{price} is not above 0")
+        if whole != lot_cost or whole % self.tick_lot:
             raise BadField("price", f"{price} is not on the tick of {self.market.tick_size}")
         stop_ticks = whole // self.tick_lot * self.kept_at_stop_ppm // PPM
         return Terms._make((whole, stop_ticks * self.tick_lot, *self.rules))

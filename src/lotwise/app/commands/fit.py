@@ -17,13 +17,22 @@ from lotwise.app.settings import Settings, load_settings
 from lotwise.app.summary import money, money_up, percent, when
 from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.domain.market import Listing, Market
-from lotwise.domain.sizing import Refused, Sized
+from lotwise.domain.sizing import Reason, Refused, Sized
 from lotwise.domain.values import EPOCH, Amount, NotExact, exact, plain
 from lotwise.kraken.reference import reference_price
 from lotwise.research.fit import LOSSES_LOOKED_AHEAD, Fit, fit, fits_fixed
 from lotwise.store.candles import CandleError, read_folder
 
 NO_PRICE = "NO_PRICE"
+
+REMEDIES = {
+    Reason.NO_FREE_BALANCE: "a higher cap",
+    Reason.CAP_BELOW_MINIMUM: "a higher cap",
+    Reason.RISK_BELOW_MINIMUM: "a higher risk",
+    Reason.UNSELLABLE_AT_STOP: "a closer stop",
+    Reason.ABOVE_MAX_QUANTITY: "another pair",
+}
+"""What helps where no balance would, in a table's cell."""
 
 
 @click.command(name="fit")
@@ -326,7 +335,7 @@ def _cells(row: Row, quote: str) -> list[str]:
         order, cost = plain(fit.size.quantity), money(fit.size.notional)
     else:
         order = f"[red]{fit.size.reason}[/]"
-        cost = "never fits" if fit.size.needed is None else f"needs {money_up(fit.size.needed)}"
+        cost = REMEDIES[fit.size.reason] if fit.size.needed is None else f"needs {money_up(fit.size.needed)}"
     losses = f"{LOSSES_LOOKED_AHEAD}+" if fit.losses_to_lock_out is None else str(fit.losses_to_lock_out)
     price = plain(fit.price) if row.priced == "given" else f"({plain(fit.price)})"
     return [row.symbol, order, cost, losses, price, rules]

@@ -71,7 +71,10 @@ def show(quote: str | None, every: bool, journal: Path | None, config: Path | No
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 @json_option
 def init(path: Path, quote: str, force: bool, as_json: bool) -> None:
-    """Write a configuration of the original's fourteen coins, as far as they are known in QUOTE."""
+    """Write a configuration of fourteen coins (docs/original.md), those that are known in QUOTE.
+
+    From then on it is in force in this folder; trade it with lotwise run --candles DIR.
+    """
     settings = load_settings(None, None, {"stake_currency": quote.upper()})
     known = known_markets(settings).symbols(settings.stake_currency)
     pairs = [
@@ -80,6 +83,8 @@ def init(path: Path, quote: str, force: bool, as_json: bool) -> None:
     missing = [base for base in PORTFOLIO if f"{base}/{settings.stake_currency}" not in known]
     if not pairs:
         raise Problem(f"no pair with {settings.stake_currency} is known; try --quote USDT, USD, EUR or USDC")
+    if path.suffix.lower() != ".json":
+        raise Problem(f"{path}: this writes JSON; give a name that ends in .json")
     if path.exists() and not force:
         raise Problem(f"{path} exists; --force writes over it")
     try:

@@ -75,7 +75,6 @@ def command(
     Without options it trades a built-in synthetic market (seeded, labelled so) with the preset
     `micro`: the 2.86 USDT account. Ctrl-C stops cleanly; the same --journal goes on from there.
     """
-
     settings = load_settings(config, preset, _overrides(overrides))
     load_strategy(settings.strategy)  # one that cannot be made leaves no journal
     period = (start.date() if start else None, end.date() if end else None)
@@ -93,14 +92,13 @@ def _overrides(given: dict[str, str | None]) -> dict[str, Any]:
 
 def _source(settings: Settings, folder: Path | None, period: Period) -> Source:
     """The candles to run on; Problem when they cannot be read."""
-
     if folder is None:
         market = built_in_market(settings)
         missing = [symbol for symbol in settings.pairs if symbol not in market]
         if missing:
             raise Problem(
-                f"the built-in market has no {', '.join(missing)}: no reference price is known; "
-                "take such pairs out of `pairs`, or trade recorded candles with --candles DIR"
+                f"the built-in market has no {', '.join(missing)}: no reference price is known. Take such "
+                "pairs out of `pairs` (lotwise config show says where it is set), or trade --candles DIR"
             )
         label = f"built-in synthetic market, seed {settings.seed}"
         return Source(f"{label}, from {period[0]}" if period[0] else label, _within(market, period))
@@ -126,7 +124,6 @@ def _source(settings: Settings, folder: Path | None, period: Period) -> Source:
 
 
 def _within(found: Mapping[str, Candles], period: Period) -> Mapping[str, Candles]:
-
     if period == (None, None):
         return found
     first = time_of(period[0]) if period[0] else Time(0)
@@ -176,7 +173,7 @@ def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_j
         raise unfoldable(path, bad) from None
     except JournalError as trouble:
         raise problem(trouble) from None
-    for line in lines(result):
+    for line in [*lines(result), *(f"No wishes: {trouble}" for trouble in joined.feed.troubles)]:
         console.print(line, **PLAIN)
     if not finished:
         console.print(f"Stopped. Go on with: lotwise run --journal {path} and the same options", **PLAIN)
