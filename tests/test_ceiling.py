@@ -55,8 +55,9 @@ def test_a_minimum_whose_cost_is_the_ceiling_fits_and_one_lot_more_does_not() ->
 
 
 def test_a_fraction_whose_square_is_the_ceiling_fits_and_a_larger_one_does_not() -> None:
-    assert choose_lots(PURSE._replace(fraction_top=31, fraction_bottom=31), TERMS, 1000)[0] != OVERFLOW
-    assert choose_lots(PURSE._replace(fraction_top=32, fraction_bottom=32), TERMS, 1000)[0] == OVERFLOW
+    purse = Purse(900, 31, 31, 900, 900, 1)
+    assert choose_lots(purse, TERMS, 31 * 31)[0] != OVERFLOW
+    assert choose_lots(purse._replace(fraction_top=32, fraction_bottom=32), TERMS, 31 * 31)[0] == OVERFLOW
 
 
 def test_a_quantity_before_a_fee_in_base_keeps_to_the_ceiling() -> None:
