@@ -110,10 +110,9 @@ def choose_lots(purse: Purse, terms: Terms, ceiling: int) -> tuple[int, int, int
     free, fraction_top, fraction_bottom, cap, risk, raise_to_minimum = purse
     (lot_cost, stop_lot_cost, unit, min_lots, max_lots, min_cost, floor_cost,
      exit_min_lots, exit_min_cost, fee_ppm, fee_in_base) = terms  # fmt: skip
+    # What is too large of the rest makes the smallest order too large, and is met there.
     if ceiling and (
-        fraction_bottom > ceiling // fraction_bottom
-        or ceiling < max(free, cap, risk, lot_cost, unit, min_lots, max_lots, min_cost, floor_cost)
-        or ceiling < max(exit_min_lots, exit_min_cost)
+        ceiling < max(free, cap, risk, unit, max_lots) or fraction_bottom > ceiling // fraction_bottom
     ):
         return OVERFLOW, 0, -1
 
