@@ -80,7 +80,7 @@ def test_the_balance_pays_to_the_last_lot() -> None:
     random = Random(4711)
     for _ in range(4000):
         unit, lot_cost = random.choice([1, 7, 100, 1000]), random.randint(1, 30)
-        fee_ppm = random.choice([1, 999, 4000, 8000, 250_000, 999_999])
+        fee_ppm = random.choice([1, 999, 4000, 8000, 300_000, 400_000, 700_000, 999_999])
         free = random.randint(1, 60 * unit)
         terms = Terms(lot_cost, lot_cost, unit, 1, -1, 0, 0, 0, 0, fee_ppm, 0)
         purse = Purse(free, 1, 1, 10**9, -1, 0)
