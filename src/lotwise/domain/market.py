@@ -37,6 +37,19 @@ class Liquidity(StrEnum):
     TAKER = "taker"
 
 
+class MarketStatus(StrEnum):
+    """Which new orders a pair takes: all; limit orders only; post-only ones; sells only; none. Cancelling
+    is always allowed. (Kraken's words for a pair's status, documentation of 2026-05-27; "offline" is ours
+    for a pair that is gone.)"""
+
+    ONLINE = "online"
+    LIMIT_ONLY = "limit_only"
+    POST_ONLY = "post_only"
+    REDUCE_ONLY = "reduce_only"
+    CANCEL_ONLY = "cancel_only"
+    OFFLINE = "offline"
+
+
 class Tier(StrEnum):
     """A class of pairs that share a policy floor on the cost of an entry."""
 

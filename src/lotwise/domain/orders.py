@@ -6,6 +6,7 @@ The life of an order is one table, `NEXT`. Filled quantity comes from fills, nev
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 
 from lotwise.domain.market import FeeAsset, Liquidity
 from lotwise.domain.values import EPOCH, EXACT, Amount, Side, Time
@@ -23,8 +24,25 @@ class Opportunity:
 
 
 class OrderType(StrEnum):
+    """The last four wait unseen until the market reaches `Order.trigger`: a stop against its owner (a
+    sell at or below it), a take-profit for him; then they are a market or limit order."""
+
     LIMIT = "limit"
     MARKET = "market"
+    STOP_LOSS = "stop-loss"
+    TAKE_PROFIT = "take-profit"
+    STOP_LOSS_LIMIT = "stop-loss-limit"
+    TAKE_PROFIT_LIMIT = "take-profit-limit"
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether it comes to the book with a limit price."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+
+    @property
+    def has_trigger(self) -> bool:
+        """Whether it waits for a price before it comes to the book."""
+        return self not in (OrderType.LIMIT, OrderType.MARKET)
 
 
 class TimeInForce(StrEnum):
@@ -49,9 +67,10 @@ class Purpose(StrEnum):
 class Order:
     """A promise with a name: `client_id` is ours and unique; quantity in base, price in quote.
 
-    price is the limit (None for market orders); expires holds for GTD only; reserve is what the
-    order may cost at most (quote for a buy, fee included; base for a sell). fee_asset: in which
-    asset to take the fee; None leaves it to the account's default on that market.
+    price is the limit (None for market orders); trigger is the price that wakes a stop or take-profit;
+    expires holds for GTD only; reserve is what the order may cost at most (quote for a buy, fee
+    included; base for a sell). fee_asset: in which asset to take the fee; None leaves it to the
+    account's default on that market.
     """
 
     client_id: str
@@ -67,6 +86,7 @@ class Order:
     expires: Time | None = None
     post_only: bool = False
     fee_asset: FeeAsset | None = None
+    trigger: Decimal | None = None
 
 
 class RejectionKind(StrEnum):
@@ -232,13 +252,17 @@ class ImpossibleReport(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OrderState:
-    """An order and what its reports so far say of it. `filled` sums its fills, in base."""
+    """An order and what its reports so far say of it."""
 
     order: Order
     status: Status = Status.INTENDED
-    filled: Decimal = Decimal(0)
     venue_id: str | None = None
-    trade_ids: tuple[str, ...] = ()
+    fills: tuple[Fill, ...] = ()
+
+    @property
+    def filled(self) -> Decimal:
+        """The quantity filled so far, in base."""
+        return reduce(EXACT.add, (fill.quantity for fill in self.fills), Decimal(0))
 
     @property
     def rest(self) -> Decimal:
@@ -251,7 +275,7 @@ def after(state: OrderState, report: Report) -> OrderState:
 
     Raises ImpossibleReport when the table has no such step or a fill exceeds the order.
     """
-    if isinstance(report, Fill) and report.trade_id in state.trade_ids:
+    if isinstance(report, Fill) and report.trade_id in {fill.trade_id for fill in state.fills}:
         return state
     status = NEXT[state.status].get(type(report))
     if status is None:
@@ -267,4 +291,4 @@ def after(state: OrderState, report: Report) -> OrderState:
         raise ImpossibleReport(f"{filled} filled of {state.order.quantity} ordered: {report.client_id}")
     if filled == state.order.quantity:
         status = Status.FILLED
-    return replace(state, status=status, filled=filled, trade_ids=(*state.trade_ids, report.trade_id))
+    return replace(state, status=status, fills=(*state.fills, report))
