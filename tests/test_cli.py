@@ -421,7 +421,7 @@ def test_a_journal_of_a_run_with_other_settings_is_refused_by_what_differs(
 def test_why_shows_the_ladder_the_first_no_the_remedy_and_the_counts() -> None:
     skips = run_whole("a.journal")["skips"]
     told = [answer("why", pair, "--journal", "a.journal") for pair in ("ADA/USDT", "SHIB/USDT")]
-    assert all(list(found)[:4] == ["symbol", "decision", "sized", "reasons"] for found in told)
+    assert all(list(found)[:4] == ["symbol", "decision", "repeated", "sized"] for found in told)
     refused = next(found for found in told if found["decision"]["reason"])
     *passed, no = refused["decision"]["rungs"]
     assert all(rung["passed"] for rung in passed)

@@ -62,11 +62,13 @@ def told(
 ) -> tuple[Run, list[Record]]:
     """The run of these candles and all its records; `changing`: what the exchange does to its rules."""
     records: list[Record] = []
-    keys = {"dry_run_wallet": 10, "pairs": ",".join(candles), "paper__spread": 0, **overrides}
+    keys = {"dry_run_wallet": 10, "pairs": ",".join(candles), "paper__spread": 0, "paper__volume_share": 0}
+    keys |= overrides
     settings = settings_of(**keys)
     with Journal(tmp_path / "engine.journal") as journal:
         joined = open_run(settings, Source("scripted", candles), journal, None)
-        joined.feed = RecordedFeed(candles, Scripted(wishes))
+        least, window = float(settings.entry.min_confidence), settings.sizing.volatility_bars
+        joined.feed = RecordedFeed(candles, Scripted(wishes), least=least, window=window)
         calm = joined.engine.plan.markets
         for change in changing:
 
@@ -159,10 +161,12 @@ def test_a_wish_below_the_confidence_asked_for_is_no_wish(tmp_path: Any) -> None
 
 
 def test_a_pair_with_an_order_or_a_position_gets_no_second_one(tmp_path: Any) -> None:
-    _, records = told(tmp_path, {SOL: [1, 1, 1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000), CALM)})
-    _, second, third = of(records, Decided)
-    assert [second.reason, third.reason] == [Skip.PAIR_BUSY] * 2
-    assert (second.rungs[-1].have, third.rungs[-1].have) == ("a position", "a position")
+    joined, records = told(
+        tmp_path, {SOL: [1, 1, 1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000), CALM)}
+    )
+    _, second = of(records, Decided)
+    assert second.reason == Skip.PAIR_BUSY and second.rungs[-1].have == "a position"
+    assert joined.engine.state.totals.skips == {Skip.PAIR_BUSY: 2}, "the same answer again is counted"
 
 
 def test_a_taker_entry_at_the_fees_of_today_needs_more_than_one_percent(tmp_path: Any) -> None:
@@ -230,7 +234,7 @@ def test_every_rung_says_yes_to_a_wish_with_nothing_against_it() -> None:
 def test_the_stop_of_a_position_is_where_the_sizing_proved_it_sellable(tmp_path: Any) -> None:
     joined, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000))})
     entry = of(records, Submit)[0]
-    assert (entry.stop, entry.target) == (Decimal(97), Decimal(105))
+    assert (entry.entry.stop, entry.entry.target) == (Decimal(97), Decimal(105))
     assert joined.engine.stops() == {SOL: Decimal(97)}
     target = of(records, Submit)[1].order
     assert target.purpose is Purpose.TARGET

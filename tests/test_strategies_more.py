@@ -115,10 +115,10 @@ def test_a_live_window_of_warm_up_and_one_bar_gives_the_value_of_the_whole_histo
 
 @pytest.mark.parametrize("strategy", CAUSAL, ids=repr)
 @given(bars=bars_of_any_kind)
-def test_confidence_is_from_0_to_1_and_0_during_warm_up(strategy: Strategy, bars: list[Bar]) -> None:
+def test_confidence_is_from_minus_1_to_1_and_0_during_warm_up(strategy: Strategy, bars: list[Bar]) -> None:
     confidence = strategy.confidence(candles_of(bars))
     assert (confidence.dtype, confidence.shape) == (np.float64, (len(bars),))
-    assert np.all((confidence >= 0) & (confidence <= 1))
+    assert np.all((confidence >= -1) & (confidence <= 1))
     assert not confidence[: strategy.warm_up].any()
 
 
@@ -174,9 +174,10 @@ def test_a_lead_under_a_slow_average_that_falls_is_no_trend() -> None:
     assert strategy.confidence(candles_of(plain_bars(106, 105, 100, 100, 106, 106)))[-1] > 0
 
 
-def test_a_fall_is_neither_trend_nor_breakout() -> None:
+def test_a_fall_is_neither_trend_nor_breakout_and_ends_a_trend() -> None:
     fall = candles_of(plain_bars(*range(10_000, 9_800, -1)))
-    assert not Trend().confidence(fall).any()
+    said, warm_up = Trend().confidence(fall), Trend().warm_up
+    assert not said[:warm_up].any() and (said[warm_up:] == -1).all()
     assert not Breakout().confidence(fall).any()
 
 
@@ -285,10 +286,10 @@ BROKEN: dict[str, tuple[Callable[[Candles], Any], str]] = {
     "small floats": (lambda c: np.zeros(len(c), dtype=np.float32), "returns an array of float32, not of"),
     "too short": (lambda c: np.zeros(len(c) - 1), "array of shape (299,), not a value for each of 300 bars"),
     "too many sides": (lambda c: np.zeros((len(c), 1)), "shape (300, 1), not a value for each of 300 bars"),
-    "NaN": (at(7, np.nan), "says nan at bar 1970-01-01T07:00:00Z, which is not from 0 to 1"),
+    "NaN": (at(7, np.nan), "says nan at bar 1970-01-01T07:00:00Z, which is not from -1 to 1"),
     "infinite": (at(0, np.inf), "says inf at bar 1970-01-01T00:00:00Z"),
     "above 1": (at(299, 1.0000000000000002), "says 1.0000000000000002 at bar 1970-01-13T11:00:00Z"),
-    "below 0": (at(1, -1e-300), "says -1e-300 at bar 1970-01-01T01:00:00Z"),
+    "below -1": (at(1, -1.5), "says -1.5 at bar 1970-01-01T01:00:00Z"),
     "writes": (lambda candles: candles.close.__setitem__(0, 1), "raises ValueError: assignment destination"),
     "next bar": (rises, "looks ahead: at bar"),
     "dip before a rise": (dips_before_a_rise, "looks ahead: at bar"),
@@ -297,7 +298,7 @@ BROKEN: dict[str, tuple[Callable[[Candles], Any], str]] = {
     "dice": (counting(), "at bar 1970-01-01T00:00:00Z it says 0.01, and 0.03 when asked again"),
     "fewer bars": (
         lambda candles: at(9, 0.5)(candles) if len(candles) == 300 else candles.closes() * np.nan,
-        "says nan at bar 1970-01-01T00:00:00Z, which is not from 0 to 1 (asked about the first 10",
+        "says nan at bar 1970-01-01T00:00:00Z, which is not from -1 to 1 (asked about the first 10",
     ),
 }
 

@@ -9,12 +9,17 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from lotwise.app.wire import Run
+from lotwise.domain.values import Time
 from lotwise.engine.codec import checkpoint, encode
-from lotwise.engine.records import Cancel, Event, MarketUpdate, Record, Submit
+from lotwise.engine.engine import Engine
+from lotwise.engine.ports import Venue
+from lotwise.engine.records import Awaited, Cancel, Event, MarketUpdate, Record, Submit
 from lotwise.engine.state import State
 from lotwise.store.journal import Journal
+from lotwise.venues.feeds import Awaiting
 
 CHECKPOINT_ROWS = 1_000
 RECORDS_OF_A_MOMENT = 100_000
@@ -44,21 +49,40 @@ async def trade(joined: Run, watch: Watch) -> None:
     """Each moment of the feed, through the engine, into the journal."""
     engine, venue, journal = joined.engine, joined.venue, joined.journal
     try:
-        async for update in joined.feed.moments(engine.state.time):
+        async for update in joined.feed.moments(engine.state.time, awaiting(joined)):
             moment = Moment(journal)
-            async for first in venue.events(update, engine.stops):
-                waiting: deque[Event] = deque([first])
-                while waiting:
-                    for record in engine.handle(waiting.popleft()):
-                        moment.add(record)
-                        if isinstance(record, Submit | Cancel):
-                            waiting.extend(await venue.carry_out(record, moment.durable))
+            async for event in venue.events(update, engine.stops):
+                await answer(engine, venue, moment, event)
             moment.end(engine.state)
             if journal.waiting >= joined.rows_at_once:
                 journal.commit()
             watch(update, moment.records)
+        for record in engine.close():
+            journal.append(*encode(record))
     finally:
         journal.commit()
+
+
+async def answer(engine: Engine, venue: Venue, moment: "Moment", event: Event) -> None:
+    """One event and all that follows from it: the engine's records, and what the venue makes of them."""
+    waiting: deque[Event] = deque([event])
+    while waiting:
+        for record in engine.handle(waiting.popleft()):
+            moment.add(record)
+            if isinstance(record, Submit | Cancel):
+                waiting.extend(await venue.carry_out(record, moment.durable))
+
+
+def awaiting(joined: Run) -> Awaiting | None:
+    """What the engine and the world outside wait for; None: every bar is visited."""
+    if not joined.skips:
+        return None
+
+    def awaited(now: Time) -> Awaited:
+        waits, due = joined.engine.awaits(now), joined.venue.due()
+        return waits if due is None else replace(waits, by=min(due, waits.by or due))
+
+    return awaited
 
 
 class Moment:

@@ -32,7 +32,8 @@ class MyStrategy:
         return self.length
 
     def confidence(self, candles: Candles) -> Floats:
-        """For each bar a number from 0 (no wish) to 1 (very sure), never NaN, as an array of floats.
+        """For each bar a number from 0 (no wish) to 1 (very sure), never NaN, as an array of floats; below
+        0, down to -1, it is a wish to sell what is held.
 
         Called once with all the bars of one pair, oldest first. candles has dates (milliseconds, UTC),
         open, high, low, close (whole steps of candles.step) and volume; closes() gives prices as floats.

@@ -34,21 +34,29 @@ class Preset:
     values: dict[str, Any] = field(default_factory=dict)
 
 
+SMALL: Mapping[str, Any] = {
+    "dry_run_wallet": "50",
+    "max_open_trades": 2,
+    "sizing": {"max_order_size_usdt": "25"},
+    "rules": {"rules_on": "latest", "fees_on": "latest"},
+}
+
 PRESETS: Mapping[str, Preset] = {
     "micro": Preset(
         "2.86 USDT on five pairs under the rules and fees of July 2025, with tier floors of 2.50: the "
         "defaults of every key. An example of trading with almost nothing, not a profitable strategy."
     ),
     "small": Preset(
-        "50 USDT (or USD: set stake_currency, and the pairs follow) under the latest known rules and fees, "
-        "up to 25 an order and two open trades. An example too.",
-        {
-            "dry_run_wallet": "50",
-            "max_open_trades": 2,
-            "sizing": {"max_order_size_usdt": "25"},
-            "rules": {"rules_on": "latest", "fees_on": "latest"},
-        },
+        "50 USDT under the latest known rules and fees, up to 25 an order and two open trades. An example "
+        "too.",
+        dict(SMALL),
     ),
+    **{
+        stake.lower(): Preset(
+            f"The same in {stake}: 50 {stake} on {stake} pairs.", {**SMALL, "stake_currency": stake}
+        )
+        for stake in ("USD", "EUR", "USDC")
+    },
 }
 
 

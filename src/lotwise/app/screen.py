@@ -5,6 +5,8 @@ from collections import deque
 from contextlib import AbstractContextManager
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -13,11 +15,20 @@ from rich.table import Table
 from rich.text import Text
 
 from lotwise.app.summary import money, percent, when
-from lotwise.domain.market import Quote
+from lotwise.domain.market import MarketStatus, Quote
 from lotwise.domain.orders import Fill, Rejected
 from lotwise.domain.values import EXACT, plain
 from lotwise.engine.engine import Engine
-from lotwise.engine.records import Decided, Learned, Listed, MarketUpdate, Record, Stranded
+from lotwise.engine.records import (
+    Decided,
+    Deposited,
+    Learned,
+    Listed,
+    MarketUpdate,
+    Record,
+    Stranded,
+    Unexplained,
+)
 
 LATEST = 8
 REDRAW_SECONDS = 0.1
@@ -27,7 +38,9 @@ LINE_SECONDS = 2.0
 class Screen(AbstractContextManager["Screen"]):
     """Watches a run. On a terminal a live view; elsewhere plain lines, now and then."""
 
-    def __init__(self, console: Console, engine: Engine, title: tuple[str, str], moments: int) -> None:
+    def __init__(
+        self, console: Console, engine: Engine, title: tuple[str, str], moments: NDArray[np.int64]
+    ) -> None:
         self._engine = engine
         self._title, self._caution = title
         self._console = console
@@ -41,7 +54,8 @@ class Screen(AbstractContextManager["Screen"]):
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._progress.add_task("bars", total=moments)
+        self._task = self._progress.add_task("bars", total=len(moments))
+        self._moments = moments
         self._live = (
             Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
         )
@@ -63,7 +77,8 @@ class Screen(AbstractContextManager["Screen"]):
     def watch(self, update: MarketUpdate, records: list[Record]) -> None:
         """Take in one moment; draws only so often."""
         self._time = update.time
-        self._progress.advance(self._task)
+        done = int(np.searchsorted(self._moments, update.time, side="right"))
+        self._progress.update(self._task, completed=done)
         for record in records:
             line = describe(record)
             if line:
@@ -157,6 +172,13 @@ def describe(record: Record) -> str:
         return f"the exchange refused {record.client_id}: {record.rejection.text}"
     if isinstance(record, Stranded):
         return f"{record.symbol}: {plain(record.quantity)} stranded, {record.why}"
+    if isinstance(record, Listed) and record.status is not MarketStatus.ONLINE:
+        return f"{record.listing.symbol}: the exchange says {record.status}"
+    if isinstance(record, Unexplained):
+        return f"books disagree: {record.why}; no entries until that is explained"
+    if isinstance(record, Deposited):
+        moved = "came" if record.amount.number > 0 else "left"
+        return f"{record.amount} {moved}"
     if isinstance(record, Listed):
         least = plain(record.listing.min_quantity)
         return f"{record.listing.symbol}: the exchange's rules are new, minimum {least}"

@@ -42,9 +42,10 @@ from lotwise.app.presets import (
     read_layers,
 )
 from lotwise.app.strategies import known_name
-from lotwise.domain.market import FeeAsset, Liquidity, ppm, split_symbol
+from lotwise.domain.market import FeeAsset, ppm, split_symbol
 from lotwise.domain.policy import Policy, fixed
 from lotwise.domain.values import EXACT, BadField, exact, plain
+from lotwise.engine.plan import EntryStyle
 
 DEFAULT_BASES = ("SOL", "ADA", "DOGE", "SHIB", "MANA")
 STAKE = "stake currency"
@@ -140,6 +141,13 @@ class Sizing(_Section):
         default_factory=TierFloors, description="Policy floors: cheaper entries are not worth placing."
     )
     reserve: NotNegative = _key("0", STAKE, "The part of the balance that is never spent.")
+    risk_per_trade: Share = _key(
+        "0", FRACTION, "The share of the equity that a stopped-out entry may lose, fees included; 0: any."
+    )
+    volatility_target: Share = _key(
+        "0", FRACTION, "The share of the equity that a typical day may move a position by; 0: any."
+    )
+    volatility_bars: Whole = _key(48, "bars", "Over how many bars that is measured.", ge=2, le=10_000)
     exit_headroom: AtLeastOne = _key(
         "1.0",
         "factor",
@@ -162,8 +170,15 @@ class Sizing(_Section):
 
 
 class Entry(_Section):
-    style: Liquidity = _key("maker", "maker or taker", "Wait in the book (maker) or buy at once (taker).")
+    style: EntryStyle = _key(
+        "maker",
+        "maker, taker or maker_then_taker",
+        "Wait in the book, buy at once, or wait and then buy at once if the target still pays for it.",
+    )
     lifetime_bars: Whole = _key(3, "bars", "How long a maker entry waits.", ge=1, le=100_000)
+    replaces: Whole = _key(
+        0, "times", "How often a maker entry that ended unfilled is placed anew at the bid.", ge=0, le=1000
+    )
     min_confidence: Share = _key("0", FRACTION, "A wish of the strategy below this is no wish.")
     min_edge: Share = _key("0", FRACTION, "What must be left of the target after both fees and the spread.")
 
@@ -177,6 +192,7 @@ class LimitsOnEntries(_Section):
     daily_loss: Share = _key("0", FRACTION, "No entry after the equity fell so far in a day; 0: no limit.")
     drawdown: Share = _key("0", FRACTION, "No entry while the equity is so far below its peak; 0: no limit.")
     spread: Share = _key("0", FRACTION, "No entry while the ask is further above the bid; 0: no limit.")
+    volume: Share = _key("0", FRACTION, "The share of its bar's volume that one entry may be; 0: no limit.")
 
 
 class Rules(_Section):
@@ -194,10 +210,21 @@ class Rules(_Section):
     volume_30d: NotNegative = _key("0", "USD", "The traded volume of 30 days, which picks the fee tier.")
 
 
+class Flow(_Section):
+    on: Annotated[date, BeforeValidator(partial(_day, ()))] = _key(..., "date", "The day, in UTC.")
+    amount: Annotated[Decimal, EXACTLY, AS_TEXT] = _key(..., STAKE, "What comes; below 0: what leaves.")
+
+
 class Paper(_Section):
     slippage: BelowOne = _key("0.001", FRACTION, "How much worse than its stop price a stop is filled.")
     spread: BelowOne = _key(
         "0.0005", FRACTION, "The distance of ask and bid assumed where only candles are known."
+    )
+    volume_share: Share = _key(
+        "0.1", FRACTION, "The share of a bar's volume that fills waiting orders; 0: they fill whole."
+    )
+    deposits: tuple[Flow, ...] = _key(
+        (), "list of {on, amount}", "Money that comes or leaves during the run, such as a monthly 10."
     )
     bars: Whole = _key(2000, "bars", "How long the built-in market lasts.", ge=1, le=1_000_000)
 
@@ -227,6 +254,9 @@ class Settings(BaseSettings):
     max_open_trades: Whole = _key(1, "trades", "How many positions may be open at once.", ge=1, le=1000)
     stoploss: Stop = _key(
         "-0.03", "negative fraction", "Sell when the price falls this far below the entry; -0.03 is 3 %."
+    )
+    trailing_stop: BelowOne = _key(
+        "0", FRACTION, "Sell when the price falls this far below its highest since the entry; 0: never."
     )
     target: PositiveShare = _key(
         "0.05", FRACTION, "Sell at this gain above the entry, before fees; 0.05 is 5 %."

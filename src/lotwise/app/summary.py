@@ -56,7 +56,8 @@ def lock_out(engine: Engine) -> Decimal | None:
     for symbol, quote in engine.quotes.items():
         market = engine.rules(symbol, quote.time)
         if isinstance(market, Market) and symbol in plan.policies:
-            wish = Opportunity(symbol, entry_price(plan, market, quote), plan.entry)
+            liquidity = plan.liquidity(0)
+            wish = Opportunity(symbol, entry_price(plan, liquidity, market, quote), liquidity)
             size = size_order(wish, market, state.ledger.free(plan.quote), plan.policies[symbol])
             if isinstance(size, Sized):
                 return None

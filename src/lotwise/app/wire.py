@@ -15,13 +15,15 @@ from typing import Any
 from lotwise.app.rules import known_markets, rules_in_force, time_of
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
+from lotwise.domain.market import Candle
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.codec import CHECKPOINT, Unfoldable, decode, encode, fold, restore
 from lotwise.engine.engine import Engine
-from lotwise.engine.plan import Limits, Plan
-from lotwise.engine.records import Deposited, Opened
+from lotwise.engine.plan import Limits, Plan, Risks
+from lotwise.engine.records import Deposited, Marked, Opened
 from lotwise.engine.state import State, apply
 from lotwise.exchange.exchange import Exchange
+from lotwise.exchange.house import HouseRules
 from lotwise.exchange.prices import PriceProcess, synthetic_candles
 from lotwise.kraken.reference import reference_price
 from lotwise.store.journal import Journal
@@ -52,13 +54,14 @@ def plan_of(settings: Settings, run_id: str) -> Plan:
         target=settings.target,
         stop=-settings.stoploss,
         max_open_trades=settings.max_open_trades,
-        entry=settings.entry.style,
+        style=settings.entry.style,
+        replaces=settings.entry.replaces,
         entry_lifetime=Time(bar * settings.entry.lifetime_bars),
-        min_confidence=float(settings.entry.min_confidence),
         min_edge=settings.entry.min_edge,
         spread=settings.paper.spread,
         slippage=settings.paper.slippage,
         max_hold=Time(bar * settings.max_hold_bars) if settings.max_hold_bars else None,
+        trailing=settings.trailing_stop or None,
         limits=Limits(
             cooldown=Time(bar * limits.cooldown_bars),
             guard_losses=limits.guard_losses,
@@ -66,6 +69,12 @@ def plan_of(settings: Settings, run_id: str) -> Plan:
             daily_loss=limits.daily_loss or None,
             drawdown=limits.drawdown or None,
             spread=limits.spread or None,
+            volume=limits.volume or None,
+        ),
+        risks=Risks(
+            loss=settings.sizing.risk_per_trade or None,
+            swing=settings.sizing.volatility_target or None,
+            window=settings.sizing.volatility_bars,
         ),
     )
 
@@ -111,7 +120,8 @@ def fingerprints(source: Source) -> dict[str, str]:
 @dataclass(slots=True)
 class Run:
     """Everything joined, ready for the loop. `fresh`: the journal was empty; `rows_at_once`: how many
-    rows may wait for one commit (a run at full speed can be run again, so it need not hurry)."""
+    rows may wait for one commit (a run at full speed can be run again, so it need not hurry); `skips`:
+    whether bars in which nothing can happen are passed over."""
 
     engine: Engine
     venue: SimulatedVenue
@@ -119,13 +129,16 @@ class Run:
     journal: Journal
     fresh: bool
     rows_at_once: int
+    skips: bool
 
 
 class OtherRun(Exception):
     """The journal holds a run that was told something else: says what."""
 
 
-def open_run(settings: Settings, source: Source, journal: Journal, speed: int | None) -> Run:
+def open_run(
+    settings: Settings, source: Source, journal: Journal, speed: int | None, skips: bool = True
+) -> Run:
     """Join a run on a journal: begin it, or take it up where it stopped. Raises OtherRun, Problem."""
     loaded = load_strategy(settings.strategy)
     told = {**settings.fingerprint(), **loaded.told, "source": source.label, "candles": fingerprints(source)}
@@ -135,12 +148,11 @@ def open_run(settings: Settings, source: Source, journal: Journal, speed: int | 
     if not fresh:
         _same_run(journal, told)
     plan = plan_of(settings, run_id)
-    feed = RecordedFeed(source.candles, loaded.strategy, speed)
-    totals = state.totals
-    exchange = Exchange(
-        {}, settings.paper.slippage, settings.paper.spread, issued=totals.accepted + totals.fills
-    )
-    venue = SimulatedVenue(exchange, plan.markets)
+    window = plan.risks.window if plan.risks.swing is not None else None
+    least = float(settings.entry.min_confidence)
+    feed = RecordedFeed(source.candles, loaded.strategy, speed, least, window)
+    exchange = exchange_of(settings, state)
+    venue = SimulatedVenue(exchange, plan.markets, flows(settings))
     if fresh:
         wallet = Amount(settings.dry_run_wallet, settings.stake_currency)
         start = Time(int(feed.closes[0]) - plan.bar)
@@ -149,8 +161,63 @@ def open_run(settings: Settings, source: Source, journal: Journal, speed: int | 
             journal.append(*encode(record))
         journal.commit()
     venue.resume(state, feed.last(state.time))
-    engine = Engine(plan, state, exchange.quotes())
-    return Run(engine, venue, feed, journal, fresh, ROWS_AT_ONCE if speed is None else 1)
+    return Run(
+        engine_of(plan, state, venue, feed),
+        venue,
+        feed,
+        journal,
+        fresh,
+        rows_at_once=ROWS_AT_ONCE if speed is None else 1,
+        skips=skips and speed is None,
+    )
+
+
+def exchange_of(settings: Settings, state: State) -> Exchange:
+    """The simulated exchange of these settings, as far as the state has used up its numbers."""
+    paper, issued = settings.paper, state.totals.accepted + state.totals.fills
+    house = HouseRules(volume_share=paper.volume_share or None)
+    return Exchange({}, paper.slippage, paper.spread, issued=issued, house=house)
+
+
+def flows(settings: Settings) -> list[Deposited]:
+    """The deposits and withdrawals of a paper run, in order of time."""
+    asset = settings.stake_currency
+    told = [Deposited(Amount(flow.amount, asset), time_of(flow.on)) for flow in settings.paper.deposits]
+    return sorted(told, key=lambda flow: flow.time)
+
+
+def engine_of(plan: Plan, state: State, venue: SimulatedVenue, feed: RecordedFeed) -> Engine:
+    """The engine as it stood at the state's time: prices, highs and counts come from the feed."""
+    now = state.time
+    found = {symbol: feed.high(symbol, h.opened, now) for symbol, h in state.holdings.items()}
+    highs = {symbol: high for symbol, high in found.items() if high is not None}
+    repeats = {symbol: feed.wishes(symbol, e.last, now) for symbol, e in state.episodes.items()}
+    return Engine(plan, state, venue.exchange.quotes(), highs, repeats)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A run taken up without its candles: its engine and venue at the prices of its last mark."""
+
+    engine: Engine
+    venue: SimulatedVenue
+    priced: Time
+
+
+def open_desk(journal: Journal) -> Desk:
+    """Take up a paper run where its journal stopped. Raises Unfoldable."""
+    told, state = opened(journal).settings, load_state(journal)
+    known = {name: value for name, value in told.items() if name in Settings.model_fields}
+    settings = Settings.model_validate(known)
+    plan, exchange = plan_of(settings, state.run_id), exchange_of(settings, state)
+    engine = Engine(plan, state, {})
+    venue = SimulatedVenue(exchange, engine.rules)  # the last that the exchange told, too
+    mark = state.marked or Marked(state.time, Decimal(0), {})
+    nothing = Decimal(0)
+    still = {s: Candle(s, mark.time, bid, bid, bid, bid, nothing) for s, bid in mark.prices.items()}
+    venue.resume(state, still)
+    engine.quotes = exchange.quotes()
+    return Desk(engine, venue, mark.time)
 
 
 def load_state(journal: Journal) -> State:
@@ -162,12 +229,17 @@ def load_state(journal: Journal) -> State:
     return state
 
 
-def _same_run(journal: Journal, told: Mapping[str, Any]) -> None:
-    first = next(journal.rows())
-    opened = decode(first.kind, first.body) if first.kind == Opened.__name__ else None
-    if not isinstance(opened, Opened):
+def opened(journal: Journal) -> Opened:
+    """What the run of a journal was told. Raises Unfoldable."""
+    first = next(journal.rows(), None)
+    told = decode(first.kind, first.body) if first and first.kind == Opened.__name__ else None
+    if not isinstance(told, Opened):
         raise Unfoldable("a journal begins with what its run was told")
-    before = opened.settings
+    return told
+
+
+def _same_run(journal: Journal, told: Mapping[str, Any]) -> None:
+    before = opened(journal).settings
     differing = sorted(key for key in {*told, *before} if told.get(key) != before.get(key))
     if differing:
         changes = "; ".join(f"{key} was {before.get(key)}, is {told.get(key)}" for key in differing)

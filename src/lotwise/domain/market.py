@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from lotwise.domain.values import (
     EXACT,
+    Side,
     Time,
     is_multiple,
     ratio_up,
@@ -48,6 +49,20 @@ class MarketStatus(StrEnum):
     REDUCE_ONLY = "reduce_only"
     CANCEL_ONLY = "cancel_only"
     OFFLINE = "offline"
+
+    def takes(self, side: Side, limit: bool, post_only: bool) -> bool:
+        """Whether a pair of this status takes such a new order."""
+        match self:
+            case MarketStatus.ONLINE:
+                return True
+            case MarketStatus.LIMIT_ONLY:
+                return limit
+            case MarketStatus.POST_ONLY:
+                return post_only
+            case MarketStatus.REDUCE_ONLY:
+                return side is Side.SELL
+            case MarketStatus.CANCEL_ONLY | MarketStatus.OFFLINE:
+                return False
 
 
 class Tier(StrEnum):

@@ -60,7 +60,11 @@ class Purpose(StrEnum):
     ENTRY = "entry"
     TARGET = "target"
     STOP = "stop"
+    TRAIL = "trail"
     TIME = "time"
+    SIGNAL = "signal"
+    TOP_UP = "top_up"
+    RESCUE = "rescue"
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,6 +340,14 @@ def pose(
     return frame, Purse._make((int(free), *frame.purse[1:])), frame.terms(wish.price)
 
 
+def least_sellable(market: Market, price: Decimal, headroom: Decimal) -> Decimal:
+    """The smallest quantity, in whole lots, that the exchange lets us sell at this price, with headroom."""
+    least = EXACT.multiply(headroom, market.min_quantity)
+    cost = EXACT.multiply(headroom, market.min_notional)
+    lots = max(steps_up(least, market.lot_step), steps_up(cost, EXACT.multiply(price, market.lot_step)))
+    return EXACT.multiply(Decimal(lots), market.lot_step)
+
+
 def size_order(opportunity: Opportunity, market: Market, free: Amount, policy: Policy) -> Sized | Refused:
     """The largest order within the policy that the exchange accepts and this balance pays.
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from lotwise.domain.allocation import Crowded
-from lotwise.domain.market import Candle, Liquidity, Market, Quote, break_even_move
+from lotwise.domain.market import Candle, Liquidity, Market, MarketStatus, Quote, break_even_move
 from lotwise.domain.orders import Opportunity, Purpose
 from lotwise.domain.sizing import Reason, Refused, Sized
-from lotwise.domain.values import EXACT, Amount, plain, ratio_up
+from lotwise.domain.values import EXACT, Amount, Side, plain, ratio_up, round_up
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Rung, Skip
 from lotwise.engine.state import State
@@ -27,6 +27,9 @@ class Wish:
     state: State
     plan: Plan
     equity: Decimal
+    status: MarketStatus = MarketStatus.ONLINE
+    swing: float = 0.0
+    """How much the pair moves in a typical day, as a fraction; 0: not known."""
 
 
 def fresh_data(wish: Wish) -> Rung:
@@ -48,10 +51,26 @@ def rules_known(wish: Wish) -> Rung:
     return Rung("rules known", True, f"minimum {plain(wish.rules.min_quantity)} {wish.rules.base}", "known")
 
 
+def pair_online(wish: Wish) -> Rung:
+    """The exchange takes such an order on this pair now."""
+    maker = wish.opportunity.liquidity is Liquidity.MAKER
+    passed = wish.status.takes(Side.BUY, limit=True, post_only=maker)
+    return Rung("pair online", passed, wish.status, "open to entries", "wait until the exchange opens it")
+
+
+def reconciled(wish: Wish) -> Rung:
+    """The exchange has what our books say."""
+    missing = wish.state.unexplained
+    return Rung(
+        "books agree", missing is None, missing or "yes", "the exchange has what our books say", "explain it"
+    )
+
+
 def pair_free(wish: Wish) -> Rung:
-    """No position and no order on this pair yet."""
+    """No position and no order on this pair yet; what is stuck there waits for just such an entry."""
     symbol = wish.opportunity.symbol
-    if symbol in wish.state.holdings:
+    holding = wish.state.holdings.get(symbol)
+    if holding is not None and not holding.stuck:
         return Rung("pair free", False, "a position", "no position", "wait until it is closed")
     if wish.state.orders_on(symbol):
         return Rung(
@@ -130,6 +149,30 @@ def narrow_spread(wish: Wish) -> Rung:
     return Rung("spread", most is None or spread <= most, plain(spread), need, "wait for a closer market")
 
 
+def tradable(wish: Wish) -> Decimal:
+    """What one order may be of what its bar traded, in quote."""
+    traded = EXACT.multiply(wish.candle.volume, wish.candle.close)
+    return EXACT.multiply(traded, wish.plan.limits.volume or Decimal(0))
+
+
+def enough_volume(wish: Wish) -> Rung:
+    """The bar traded so much that the smallest order is only a small part of it."""
+    market, share = wish.rules, wish.plan.limits.volume
+    assert isinstance(market, Market), f"{wish.opportunity.symbol} has no rules"
+    floor = wish.plan.policies[wish.opportunity.symbol].floor
+    least = max(floor, market.min_notional, EXACT.multiply(market.min_quantity, wish.opportunity.price))
+    if share is None:
+        return Rung("volume", True, "any", "no limit")
+    most = tradable(wish)
+    return Rung(
+        "volume",
+        most >= least,
+        f"{plain(share)} of the bar is {plain(most)} {market.quote}",
+        f"the smallest order, {plain(round_up(least, market.quote_unit))}",
+        "wait for a busier bar, or raise limits.volume",
+    )
+
+
 def hours(time: int) -> str:
     """Milliseconds as hours for people."""
     return f"{time / 3_600_000:g} h"
@@ -139,7 +182,8 @@ def costs(wish: Wish) -> Decimal:
     """The rise that pays both fees and the assumed spread; a target is a resting sale: maker."""
     market = wish.rules
     assert isinstance(market, Market), f"{wish.opportunity.symbol} has no rules"
-    move = break_even_move(market.fee_rate(wish.plan.entry), market.fee_rate(Liquidity.MAKER))
+    buy, sell = market.fee_rate(wish.opportunity.liquidity), market.fee_rate(Liquidity.MAKER)
+    move = break_even_move(buy, sell)
     return EXACT.add(move, wish.plan.spread)
 
 
@@ -161,17 +205,25 @@ def edge_above_fees(wish: Wish) -> Rung:
 
 
 Check = Callable[[Wish], Rung]
-LADDER: Mapping[Skip, Check] = {
-    Skip.STALE_DATA: fresh_data,
+STANDING: Mapping[Skip, Check] = {
     Skip.RULES_UNKNOWN: rules_known,
+    Skip.PAIR_OFFLINE: pair_online,
+    Skip.UNRECONCILED: reconciled,
     Skip.PAIR_BUSY: pair_free,
     Skip.MAX_OPEN_TRADES: open_trades,
     Skip.COOLDOWN: cooled_down,
     Skip.STOPLOSS_GUARD: stoploss_guard,
+    Skip.EDGE_BELOW_FEES: edge_above_fees,
+}
+"""What no price changes: such a no stands until the state, the rules or the time of a limit does."""
+
+LADDER: Mapping[Skip, Check] = {
+    Skip.STALE_DATA: fresh_data,
+    **STANDING,
     Skip.DAILY_LOSS: daily_loss,
     Skip.DRAWDOWN: drawdown,
     Skip.SPREAD: narrow_spread,
-    Skip.EDGE_BELOW_FEES: edge_above_fees,
+    Skip.VOLUME: enough_volume,
 }
 
 
@@ -197,7 +249,7 @@ OTHER_REMEDIES: Mapping[Reason, str] = {
     Reason.NO_FREE_BALANCE: "a balance, and a higher cap on orders",
     Reason.ABOVE_MAX_QUANTITY: "none on this pair: its largest order is below its smallest",
     Reason.CAP_BELOW_MINIMUM: "a higher cap on orders",
-    Reason.RISK_BELOW_MINIMUM: "a higher risk target",
+    Reason.RISK_BELOW_MINIMUM: "a higher target of risk, or a busier market where volume is the limit",
     Reason.UNSELLABLE_AT_STOP: "a stop closer to the entry",
 }
 """What helps where no balance would."""

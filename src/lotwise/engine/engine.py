@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from lotwise.domain.allocation import Candidate, Crowded, allocate
-from lotwise.domain.market import Liquidity, Market, Quote
+from lotwise.domain.market import Candle, Liquidity, Market, Quote
 from lotwise.domain.orders import (
     ENDED,
     Accepted,
     Opportunity,
     Order,
+    OrderState,
     OrderType,
     Purpose,
     Rejected,
@@ -20,43 +21,51 @@ from lotwise.domain.orders import (
     Status,
     TimeInForce,
 )
-from lotwise.domain.sizing import Refused, Sized
-from lotwise.domain.values import EXACT, Amount, Side, Time, plain
-from lotwise.engine.checks import Wish, busy_pairs, climb, edge, share_rung
-from lotwise.engine.exits import exit_order, exit_prices, stop_due, time_due
+from lotwise.domain.sizing import Refused, Sized, least_sellable
+from lotwise.domain.values import EXACT, Amount, Side, Time
+from lotwise.engine.checks import LADDER, STANDING, Wish, busy_pairs, climb, edge, share_rung
+from lotwise.engine.exits import exit_order, exit_prices, lowest_price, time_due, with_limit
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
+    Awaited,
     Cancel,
     Decided,
+    Deposited,
     Event,
     Learned,
     Listed,
     Marked,
     MarketUpdate,
+    Passed,
     Record,
+    Repeated,
+    Rescue,
     Rung,
     Skip,
     Stranded,
     Submit,
+    Try,
+    Unexplained,
 )
-from lotwise.engine.state import State, apply
-from lotwise.markets import UnknownMarket, raised, taught_by_acceptance, taught_by_refusal
+from lotwise.engine.rescue import WayOut, top_up_order, way_out
+from lotwise.engine.sight import EXIT_TRIES, Sight
+from lotwise.engine.state import WAITING, Holding, State, apply
+from lotwise.engine.targets import risk_target
+from lotwise.markets import taught_by_acceptance, taught_by_refusal
 
 DAY = 86_400_000
 SETTLING = 10_000
 """Milliseconds after a fill in which a refused sale proves nothing (Kraken, observed 2026-09-11)."""
-
-EXIT_TRIES = 3
-"""A sale that was refused so often is not tried again before a person looks."""
 
 MINIMUMS = (RejectionKind.MIN_QUANTITY, RejectionKind.MIN_NOTIONAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Climbed:
-    """A wish after its checks: the rungs it climbed, and the reason of the first no."""
+    """A wish after its checks: which attempt it is, the rungs it climbed, the reason of the first no."""
 
     wish: Wish
+    attempt: int
     rungs: tuple[Rung, ...]
     reason: Skip | None
 
@@ -65,99 +74,137 @@ class Climbed:
         """The wish as one of those that share the balance."""
         wish = self.wish
         assert self.reason is None and isinstance(wish.rules, Market), f"{wish.opportunity} was refused"
-        policy = wish.plan.policies[wish.opportunity.symbol]
+        policy, target = wish.plan.policies[wish.opportunity.symbol], risk_target(wish)
+        if target is not None:
+            # A target of nothing refuses every order, as a quote unit does.
+            policy = replace(policy, risk_target=max(target, wish.rules.quote_unit))
         return Candidate(wish.opportunity, wish.rules, policy, edge(wish))
 
 
-class Engine:
-    """Joins market, wishes, sizing, orders and ledger. Everything it knows is `state` (the fold of
-    its records) and the last prices it was shown."""
+class Engine(Sight):
+    """Joins market, wishes, sizing, orders and ledger. Everything it knows is its state, what it sees,
+    and how often each refusal came again since that was last written down (`repeats`: count, last)."""
 
-    def __init__(self, plan: Plan, state: State, quotes: Mapping[str, Quote]) -> None:
-        self.plan = plan
-        self.state = state
-        self.quotes = quotes
+    def __init__(
+        self,
+        plan: Plan,
+        state: State,
+        quotes: Mapping[str, Quote],
+        highs: Mapping[str, Decimal] | None = None,
+        repeats: Mapping[str, tuple[int, Time]] | None = None,
+    ) -> None:
+        super().__init__(plan, state, quotes, highs or {})
+        self._repeats = dict(repeats or {})
 
     def handle(self, event: Event) -> list[Record]:
         """All records that follow from one event, already folded into the state, in order."""
         match event:
             case MarketUpdate():
                 source = self._moment(event)
+            case Passed():
+                source = self._passed(event)
             case Quote():
                 source = self._price(event)
             case Listed():
                 source = self._rules_told(event)
+            case Deposited():
+                source = self._moved(event)
+            case Rescue():
+                source = self._rescue(event)
             case _:
                 source = self._report(event)
         return list(source)
 
-    def rules(self, symbol: str, time: Time) -> Market | UnknownMarket:
-        """The rules in force for a pair: the plan's, renewed by what the exchange told since, raised
-        by what our own orders taught."""
-        known = self.plan.markets(symbol, time)
-        told = self.state.listed.get(symbol)
-        if isinstance(known, UnknownMarket):
-            return known
-        if told is not None:
-            known = renewed(known, told)
-        return raised(known, self.state.evidence.get(symbol), time)
+    def awaits(self, now: Time) -> Awaited:
+        """What could change the state after this moment."""
+        deaf = [s for s, episode in self.state.episodes.items() if self._standing(s, now) == episode.reason]
+        return self.awaited(now, frozenset(deaf))
 
-    def stops(self) -> dict[str, Decimal]:
-        """The prices the engine waits for, by pair: reaching one is an event it wants to see."""
-        waiting = self.state.holdings.items()
-        return {symbol: h.stop for symbol, h in waiting if h.leaving is None and not h.stuck}
-
-    def equity(self) -> Decimal:
-        """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
-        ledger, quote = self.state.ledger, self.plan.quote
-        total = ledger.total(quote).number
-        for pair, price in self._prices().items():
-            worth = EXACT.multiply(ledger.total(pair.partition("/")[0]).number, price)
-            total = EXACT.add(total, worth)
-        return total
-
-    def _prices(self) -> dict[str, Decimal]:
-        pairs = (f"{asset}/{self.plan.quote}" for asset in sorted(self.state.ledger.assets()))
-        return {pair: self.quotes[pair].bid for pair in pairs if pair in self.quotes}
+    def close(self) -> list[Record]:
+        """The end of the feed: what was counted is written down."""
+        return list(self._write_repeats(*self._repeats))
 
     def mark(self, time: Time) -> Record:
         """Write down what all is worth at the last prices."""
-        return self._write(Marked(time, self.equity(), self._prices()))
+        return self._write(Marked(time, self.equity(), self.prices()))
 
     def _write(self, record: Record) -> Record:
         apply(self.state, record)
         return record
 
+    def _passed(self, passed: Passed) -> Iterator[Record]:
+        """Silent bars: their highest price counts for a trail, their wishes were refused as before."""
+        symbol = passed.candle.symbol
+        self.saw(symbol, passed.candle.date, passed.high)
+        if passed.quote is not None:
+            self.quotes = {**self.quotes, symbol: passed.quote}
+        if passed.wishes:
+            self._count(symbol, passed.wishes, passed.last_wish)
+        yield from ()
+
     def _moment(self, update: MarketUpdate) -> Iterator[Record]:
-        """A bar has closed: mark after trades and at day boundaries, then answer each wish, the
-        surest first."""
+        """A bar has closed: mark after trades and at day boundaries, leave what is to be left, then
+        answer each wish, the surest first."""
         self.quotes = update.quotes
         last = self.state.marked
-        if last is None or self.state.traded_since_mark or update.time // DAY > last.time // DAY:
+        new_day = last is not None and update.time // DAY > last.time // DAY
+        if new_day:
+            yield from self._write_repeats(*self._repeats, time=update.time)
+        if last is None or self.state.traded_since_mark or new_day:
             yield self.mark(update.time)
         for symbol, holding in list(self.state.holdings.items()):
-            if symbol not in update.candles:
-                continue  # no price of this moment to sell at
-            yield from self._free(symbol, update.time)
-            if time_due(holding, self.plan.max_hold, update.time) and not holding.stuck:
-                yield from self._at_once(symbol, Purpose.TIME, update.time)
-        wishes = [
-            (-confidence, symbol)
-            for symbol, confidence in update.signals.items()
-            if confidence > 0 and confidence >= self.plan.min_confidence and symbol in update.candles
+            candle = update.candles.get(symbol)
+            if candle is not None:  # else there is no price of this moment to sell at
+                self.saw(symbol, candle.date, candle.high)
+                yield from self._tend(symbol, holding, update)
+        climbed = [
+            self._climb(update, symbol, -confidence, attempt)
+            for confidence, symbol, attempt in sorted(self._wishes(update))
         ]
-        climbed = [self._climb(update, symbol, -confidence) for confidence, symbol in sorted(wishes)]
         yield from self._share(climbed)
 
-    def _climb(self, update: MarketUpdate, symbol: str, confidence: float) -> Climbed:
+    def _tend(self, symbol: str, holding: Holding, update: MarketUpdate) -> Iterator[Record]:
+        """A holding at the close of a bar: is it time to leave, and does its sale rest?"""
+        if holding.stuck:
+            yield from self._free(symbol, update.time)
+        elif time_due(holding, self.plan.max_hold, update.time):
+            yield from self._at_once(symbol, Purpose.TIME, update.time)
+        elif update.signals.get(symbol, 0.0) < 0 and holding.leaving is None:
+            yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
+        elif not self.state.orders_on(symbol) and holding.refused != update.time:
+            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, update.time)
+
+    def _wishes(self, update: MarketUpdate) -> Iterator[tuple[float, str, int]]:
+        """(confidence below 0, pair, attempt): what the strategy says now, and what was tried in vain."""
+        fresh = {s for s, sure in update.signals.items() if sure > 0 and s in update.candles}
+        for symbol in fresh:
+            yield -update.signals[symbol], symbol, 0
+        for symbol in self.chased():
+            if symbol in update.candles and symbol not in fresh:
+                unfilled = self.state.unfilled[symbol]
+                yield -unfilled.confidence, symbol, unfilled.attempts
+
+    def _climb(self, update: MarketUpdate, symbol: str, confidence: float, attempt: int) -> Climbed:
         """One wish up the ladder of checks."""
         plan, rules, quote = self.plan, self.rules(symbol, update.time), update.quotes.get(symbol)
-        price = update.candles[symbol].close
+        price, liquidity = update.candles[symbol].close, plan.liquidity(attempt)
         if isinstance(rules, Market) and quote is not None:
-            price = entry_price(plan, rules, quote)
-        opportunity = Opportunity(symbol, price, plan.entry, update.time, confidence)
-        wish = Wish(opportunity, update.candles[symbol], rules, quote, self.state, plan, self.equity())
-        return Climbed(wish, *climb(wish))
+            price = entry_price(plan, liquidity, rules, quote)
+        opportunity = Opportunity(symbol, price, liquidity, update.time, confidence)
+        candle, swing = update.candles[symbol], update.swings.get(symbol, 0.0)
+        wish = Wish(
+            opportunity, candle, rules, quote, self.state, plan, self.equity(), self.status(symbol), swing
+        )
+        return Climbed(wish, attempt, *climb(wish, LADDER))
+
+    def _standing(self, symbol: str, now: Time) -> Skip | None:
+        """Why every wish of a pair is refused until the state, the rules or a limit's time changes."""
+        plan, nothing, soon = self.plan, Decimal(0), Time(now + self.plan.bar)
+        opportunity = Opportunity(symbol, nothing, plan.liquidity(0), soon)
+        candle = Candle(symbol, now, nothing, nothing, nothing, nothing, nothing)
+        rules = self.rules(symbol, soon)
+        wish = Wish(opportunity, candle, rules, None, self.state, plan, nothing, self.status(symbol))
+        return climb(wish, STANDING)[1]
 
     def _share(self, climbed: list[Climbed]) -> Iterator[Record]:
         """All wishes of a moment on one balance: orders for those that it is shared to, and for each
@@ -170,21 +217,45 @@ class Engine:
         for one in climbed:
             wish, number = one.wish.opportunity, state.decisions + 1
             head = (number, wish.time, wish.symbol, wish.price, wish.liquidity, wish.confidence, free.number)
+            told = Decided(*head, rungs=one.rungs, reason=one.reason, attempt=one.attempt)
             if one.reason is not None:
-                yield self._write(Decided(*head, rungs=one.rungs, reason=one.reason))
+                yield from self._refuse(told)
                 continue
             answer = next(answers)
-            rungs = (*one.rungs, share_rung(answer, free))
+            told = replace(told, rungs=(*one.rungs, share_rung(answer, free)))
             if isinstance(answer, Refused):
-                yield self._write(Decided(*head, rungs=rungs, reason=answer.reason, needed=answer.needed))
+                yield from self._refuse(replace(told, reason=answer.reason, needed=answer.needed))
             elif isinstance(answer, Crowded):
                 reason = Skip.MAX_OPEN_TRADES if answer.needed is None else Skip.CROWDED
-                yield self._write(Decided(*head, rungs=rungs, reason=reason, needed=answer.needed))
+                yield from self._refuse(replace(told, reason=reason, needed=answer.needed))
             else:
-                yield from self._enter(one, answer, Decided(*head, rungs=rungs, reason=None))
+                yield from self._enter(one, answer, told)
+
+    def _refuse(self, told: Decided) -> Iterator[Record]:
+        """A no: written down in full when it is another than the last one on the pair, else counted."""
+        episode = self.state.episodes.get(told.symbol)
+        assert told.reason is not None, f"{told} is no refusal"
+        if episode is not None and episode.reason == told.reason and not told.attempt:
+            self._count(told.symbol, 1, told.time)
+            return
+        yield from self._write_repeats(told.symbol, time=told.time)
+        yield self._write(told)
+
+    def _count(self, symbol: str, wishes: int, last: Time) -> None:
+        self._repeats[symbol] = self._repeats.get(symbol, (0, last))[0] + wishes, last
+
+    def _write_repeats(self, *symbols: str, time: Time | None = None) -> Iterator[Record]:
+        """Write down how often the last refusals of these pairs came again."""
+        for symbol in sorted(symbols):
+            count, last = self._repeats.pop(symbol, (0, self.state.time))
+            if count:
+                reason = self.state.episodes[symbol].reason
+                now = max(self.state.time, last) if time is None else time
+                yield self._write(Repeated(symbol, reason, count, last, now))
 
     def _enter(self, one: Climbed, size: Sized, decided: Decided) -> Iterator[Record]:
         """The order of a wish that got its share."""
+        yield from self._write_repeats(decided.symbol, time=decided.time)
         client_id, market = self._name(), one.candidate.market
         yield self._write(
             replace(
@@ -196,12 +267,17 @@ class Engine:
             )
         )
         stop, target = exit_prices(market, decided.price, self.plan.stop, self.plan.target)
-        order = self._entry_order(client_id, one.wish.opportunity, size)
-        yield self._write(Submit(order, decision=decided.number, stop=stop, target=target))
+        order = self._entry_order(client_id, one.candidate, size, stop)
+        entry = Try(stop, target, decided.confidence, decided.attempt)
+        yield self._write(Submit(order, decided.number, entry))
 
-    def _entry_order(self, client_id: str, wish: Opportunity, size: Sized) -> Order:
-        """A maker entry rests for its lifetime and never takes; a taker entry fills whole or not at all."""
+    def _entry_order(self, client_id: str, candidate: Candidate, size: Sized, stop: Decimal) -> Order:
+        """A maker entry rests for its lifetime and never takes; a taker entry never rests, and fills whole
+        or not at all when half of it could not be sold again."""
+        wish, market = candidate.opportunity, candidate.market
         maker = wish.liquidity is Liquidity.MAKER
+        least = least_sellable(market, stop, candidate.policy.exit_headroom)
+        at_once = TimeInForce.FOK if EXACT.add(least, least) > size.quantity else TimeInForce.IOC
         return Order(
             client_id=client_id,
             symbol=wish.symbol,
@@ -212,7 +288,7 @@ class Engine:
             reserve=Amount(size.debit, self.plan.quote),
             purpose=Purpose.ENTRY,
             time=wish.time,
-            time_in_force=TimeInForce.GTD if maker else TimeInForce.FOK,
+            time_in_force=TimeInForce.GTD if maker else at_once,
             expires=Time(wish.time + self.plan.entry_lifetime) if maker else None,
             post_only=maker,
         )
@@ -221,20 +297,25 @@ class Engine:
         """A price: the stop is due when it has come down to it."""
         self.quotes = {**self.quotes, quote.symbol: quote}
         holding = self.state.holdings.get(quote.symbol)
-        if holding is None or holding.stuck or not stop_due(holding, quote):
+        if holding is None or holding.stuck or holding.leaving is not None:
             return
-        yield from self._at_once(quote.symbol, Purpose.STOP, quote.time)
+        level = self.stop(quote.symbol, holding)
+        if quote.bid <= level:
+            purpose = Purpose.STOP if level == holding.stop else Purpose.TRAIL
+            yield from self._at_once(quote.symbol, purpose, quote.time)
 
     def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Sell now. The sale at the target holds the coins: it must be off the book first, unless it
-        is the only sale that the rules still allow."""
-        resting = [s for s in self.state.orders_on(symbol) if s.order.purpose is Purpose.TARGET]
-        why = self._unsellable(symbol, purpose, time)
+        """Sell now. What rests on the pair must be off the book first (the sale at the target holds the
+        coins), unless that is all that the rules still allow: the only sale left, or an entry that has
+        not yet brought enough to be sold."""
+        resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
+        why = self.unsellable(symbol, purpose, time)
         if resting and why is not None:
-            quantity = self.state.holdings[symbol].position.quantity
-            yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
+            if resting[0].purpose is Purpose.TARGET:
+                quantity = self.state.holdings[symbol].position.quantity
+                yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
         elif resting:
-            yield self._write(Cancel(resting[0].order.client_id, purpose, time))
+            yield self._write(Cancel(resting[0].client_id, purpose, time))
         else:
             yield from self._leave(symbol, purpose, time)
 
@@ -245,15 +326,26 @@ class Engine:
         after = self.state.order(report.client_id)
         if after is before:
             return
-        order, symbol = after.order, after.order.symbol
         if isinstance(report, Rejected | Accepted):
-            yield from self._learn(order, report)
-        holding = self.state.holdings.get(symbol)
-        if after.status in ENDED and holding is not None and not holding.stuck:
-            if order.purpose is Purpose.ENTRY:
-                yield from self._leave(symbol, Purpose.TARGET, report.time)
-            elif after.status is Status.CANCELED and holding.leaving is not None:
-                yield from self._leave(symbol, holding.leaving, report.time)
+            yield from self._learn(after.order, report)
+        holding = self.state.holdings.get(after.order.symbol)
+        if after.status in ENDED and holding is not None:
+            yield from self._ended(after, holding, report.time)
+
+    def _ended(self, ended: OrderState, holding: Holding, time: Time) -> Iterator[Record]:
+        """An order is over and coins are left: what is next for them."""
+        symbol, purpose = ended.order.symbol, ended.order.purpose
+        if purpose is Purpose.TOP_UP:
+            if ended.filled:
+                yield from self._leave(symbol, Purpose.RESCUE, time)
+        elif holding.stuck:
+            if purpose is Purpose.TARGET and holding.leaving is Purpose.RESCUE:
+                yield from self._way_out(symbol, time)
+        elif purpose is Purpose.ENTRY:
+            if ended.filled:
+                yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
+        elif ended.status is Status.FILLED or (purpose is Purpose.TARGET and holding.leaving is not None):
+            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
 
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
         """An order's answer as evidence on the pair's minimums, where it is some."""
@@ -284,36 +376,72 @@ class Engine:
         if symbol in self.state.holdings:
             yield from self._free(symbol, told.time)
 
+    def _moved(self, moved: Deposited) -> Iterator[Record]:
+        """Money came or left without our doing. More than was free cannot have left, unless the
+        exchange's books are not ours."""
+        left = self.state.ledger.free(moved.amount.asset) + moved.amount
+        if left.number < 0:
+            why = f"{-moved.amount} left, but only {left - moved.amount} was free here"
+            yield self._write(Unexplained(left, why, moved.time))
+        else:
+            yield self._write(moved)
+
+    def rescue(self, symbol: str, time: Time) -> WayOut | Refused | str:
+        """The cheapest way out of what is stuck on a pair, or the text why there is none to be told."""
+        holding, market, quote = (
+            self.state.holdings.get(symbol),
+            self.rules(symbol, time),
+            self.quotes.get(symbol),
+        )
+        if holding is None:
+            return f"nothing is held on {symbol}"
+        if not holding.stuck:
+            return f"what is held on {symbol} is not stuck: its stop and target are at work"
+        if any(known.order.purpose is not Purpose.TARGET for known in self.state.orders_on(symbol)):
+            return f"an order on {symbol} is open; wait until it is filled or over"
+        if not isinstance(market, Market) or quote is None:
+            return f"there are no rules or no price of {symbol} now"
+        free = self.state.ledger.free(self.plan.quote)
+        return way_out(holding.position.quantity, market, quote, free, self.plan.slippage)
+
+    def _rescue(self, asked: Rescue) -> Iterator[Record]:
+        """The owner wants out of what is stuck; a sale that still rests at its target holds the coins."""
+        yield self._write(asked)
+        resting = self.state.orders_on(asked.symbol)
+        if not isinstance(self.rescue(asked.symbol, asked.time), WayOut):
+            return
+        if resting:
+            yield self._write(Cancel(resting[0].order.client_id, Purpose.RESCUE, asked.time))
+        else:
+            yield from self._way_out(asked.symbol, asked.time)
+
+    def _way_out(self, symbol: str, time: Time) -> Iterator[Record]:
+        """Sell what is stuck, topped up first where it must be."""
+        way = self.rescue(symbol, time)
+        if isinstance(way, WayOut) and way.top_up is not None:
+            yield self._write(Submit(top_up_order(self._name(), way, time, self.plan.quote)))
+        elif isinstance(way, WayOut):
+            yield from self._leave(symbol, Purpose.RESCUE, time)
+
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:
         """Leave what is stuck, if the rules now allow it and it was not refused too often."""
         holding = self.state.holdings[symbol]
         purpose = holding.leaving or Purpose.TARGET
         waits = holding.refusals >= EXIT_TRIES or holding.refused == time or self.state.orders_on(symbol)
-        if holding.stuck and not waits and self._unsellable(symbol, purpose, time) is None:
+        if holding.stuck and not waits and self.unsellable(symbol, purpose, time) is None:
             yield from self._leave(symbol, purpose, time)
 
     def _leave(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
         """Order the sale of a holding, or say why that cannot be."""
         market, holding = self.rules(symbol, time), self.state.holdings[symbol]
-        why = self._unsellable(symbol, purpose, time)
-        if isinstance(market, Market) and why is None:
-            yield self._write(Submit(exit_order(self._name(), holding, market, purpose, time)))
-        else:
+        why = self.unsellable(symbol, purpose, time)
+        if not isinstance(market, Market) or why is not None:
             yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
-
-    def _unsellable(self, symbol: str, purpose: Purpose, time: Time) -> str | None:
-        """Which minimum a holding falls below under the rules in force; None: it can be sold."""
-        market, holding = self.rules(symbol, time), self.state.holdings[symbol]
-        if not isinstance(market, Market):
-            return f"no rules: {market.remedy}"
-        quantity, quote = holding.position.quantity, self.quotes.get(symbol)
-        if quantity < market.min_quantity:
-            return f"{plain(quantity)} {market.base} is below the minimum of {plain(market.min_quantity)}"
-        price = quote.bid if quote and purpose is not Purpose.TARGET else holding.target
-        worth = EXACT.multiply(quantity, price)
-        if worth < market.min_notional:
-            return f"{plain(worth)} {market.quote} is below the minimum of {plain(market.min_notional)}"
-        return None
+            return
+        order = exit_order(self._name(), holding, market, purpose, time)
+        if not self.status(symbol).takes(Side.SELL, order.price is not None, post_only=False):
+            order = with_limit(order, lowest_price(market, self.quotes[symbol], self.plan.slippage))
+        yield self._write(Submit(order))
 
     def _name(self) -> str:
         """The client id of the next order: no other of this run has it, and it has at most 18
@@ -321,22 +449,8 @@ class Engine:
         return f"{self.plan.run_id}-{self.state.totals.orders + 1:x}"
 
 
-def renewed(market: Market, told: Listed) -> Market:
-    """The market with what the exchange told of it since."""
-    return replace(
-        market,
-        tick_size=told.listing.tick_size,
-        lot_step=told.listing.lot_step,
-        min_quantity=told.listing.min_quantity,
-        min_notional=told.listing.min_notional,
-        max_quantity=told.listing.max_quantity,
-        maker_fee=told.maker_fee,
-        taker_fee=told.taker_fee,
-    )
-
-
-def entry_price(plan: Plan, market: Market, quote: Quote) -> Decimal:
+def entry_price(plan: Plan, liquidity: Liquidity, market: Market, quote: Quote) -> Decimal:
     """A maker waits at the bid; a taker's limit lets the ask slip by the assumed slippage."""
-    if plan.entry is Liquidity.MAKER:
+    if liquidity is Liquidity.MAKER:
         return market.price_down(quote.bid)
     return market.price_up(EXACT.multiply(quote.ask, EXACT.add(Decimal(1), plan.slippage)))

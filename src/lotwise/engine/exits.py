@@ -1,12 +1,13 @@
-"""How a position is left: a resting sale at the target, a sale at once at the stop.
+"""How a position is left: a resting sale at the target, a sale at once at the stop or when its time is over.
 
 The stop is the price at which the sizing rule proved the position sellable.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 
 from lotwise.domain.market import FeeAsset, Market, Quote
-from lotwise.domain.orders import Order, OrderType, Purpose
+from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down
 from lotwise.engine.state import Holding
 
@@ -22,14 +23,15 @@ def exit_prices(market: Market, entry: Decimal, stop: Decimal, target: Decimal) 
     )
 
 
-def stop_due(holding: Holding, quote: Quote) -> bool:
-    """Whether the price at which we could sell has come down to the stop."""
-    return holding.leaving is None and quote.bid <= holding.stop
-
-
 def time_due(holding: Holding, max_hold: Time | None, now: Time) -> bool:
     """Whether the position has been held for as long as it may be."""
     return max_hold is not None and holding.leaving is None and now - holding.opened >= max_hold
+
+
+def lowest_price(market: Market, quote: Quote, slippage: Decimal) -> Decimal:
+    """The worst price that a sale at once is assumed to get: the bid less the slippage, at least one tick."""
+    worst = market.price_down(EXACT.multiply(quote.bid, EXACT.subtract(Decimal(1), slippage)))
+    return max(worst, market.tick_size)
 
 
 def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpose, time: Time) -> Order:
@@ -42,9 +44,14 @@ def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpos
         side=Side.SELL,
         type=OrderType.LIMIT if at_target else OrderType.MARKET,
         quantity=quantity,
-        price=holding.target if at_target else None,
+        price=market.price_up(holding.target) if at_target else None,
         reserve=Amount(quantity, market.base),
         purpose=purpose,
         time=time,
         fee_asset=FeeAsset.QUOTE,  # a fee in coins would need more of them than are held
     )
+
+
+def with_limit(order: Order, price: Decimal) -> Order:
+    """A sale at once for a pair that takes no market orders: never below this price, and it does not wait."""
+    return replace(order, type=OrderType.LIMIT, price=price, time_in_force=TimeInForce.IOC)

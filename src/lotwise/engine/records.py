@@ -5,37 +5,92 @@ commands for the venue: Submit and Cancel.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from lotwise.domain.market import Candle, Liquidity, Listing, Quote
+from lotwise.domain.market import Candle, Liquidity, Listing, MarketStatus, Quote
 from lotwise.domain.orders import Order, Purpose, Report
 from lotwise.domain.values import Amount, Time
 from lotwise.markets import Evidence
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """Bars of a pair that a recorded run did not visit, because nothing could happen in them: the last
+    of them, their highest price, the wishes among them (each refused as the one before), and the
+    prices when the last one closed."""
+
+    candle: Candle
+    closed: Time
+    high: Decimal
+    wishes: int
+    last_wish: Time
+    quote: Quote | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MarketUpdate:
-    """One moment: the bars that closed at `time`, the strategy's confidence at each, the prices now."""
+    """One moment: the bars that closed at `time`, the strategy's confidence at each (below 0: a wish to
+    sell), the prices now, and what passed unvisited since the last moment. swings: how much a pair
+    moves in a typical day, as a fraction."""
 
     time: Time
     candles: Mapping[str, Candle]
     signals: Mapping[str, float]
     quotes: Mapping[str, Quote]
+    passed: Mapping[str, Passed] = field(default_factory=dict)
+    swings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What could change the state. A bar without any of it is silent; one bar too many does no harm.
+
+    soon: whatever comes next does. by: the first moment at or after it. falls and rises: a bar that
+    reaches this price from above or below. trails: a bar that falls from the highest price of the
+    silent bars before it by a fraction, give or take a tick: (fraction, tick). held: pairs whose wish
+    to sell is heard. deaf: pairs whose wish to buy would be refused as the one before.
+    """
+
+    soon: bool = False
+    by: Time | None = None
+    falls: Mapping[str, Decimal] = field(default_factory=dict)
+    rises: Mapping[str, Decimal] = field(default_factory=dict)
+    trails: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    deaf: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The exchange told a pair's rules and fees anew; they hold from here on."""
+    """The exchange told a pair's rules and fees anew; they hold from here on. status: which new orders
+    it takes there."""
 
     listing: Listing
     maker_fee: Decimal
     taker_fee: Decimal
     time: Time
+    status: MarketStatus = MarketStatus.ONLINE
 
 
-Event = MarketUpdate | Quote | Report | Listed
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """Money from outside (below zero: to outside)."""
+
+    amount: Amount
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """The owner asks to sell what is too small to be sold, at the cost of a top-up."""
+
+    symbol: str
+    time: Time
+
+
+Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Rescue
 
 
 class Skip(StrEnum):
@@ -43,6 +98,8 @@ class Skip(StrEnum):
 
     STALE_DATA = "STALE_DATA"
     RULES_UNKNOWN = "RULES_UNKNOWN"
+    PAIR_OFFLINE = "PAIR_OFFLINE"
+    UNRECONCILED = "UNRECONCILED"
     PAIR_BUSY = "PAIR_BUSY"
     MAX_OPEN_TRADES = "MAX_OPEN_TRADES"
     COOLDOWN = "COOLDOWN"
@@ -50,6 +107,7 @@ class Skip(StrEnum):
     DAILY_LOSS = "DAILY_LOSS"
     DRAWDOWN = "DRAWDOWN"
     SPREAD = "SPREAD"
+    VOLUME = "VOLUME"
     EDGE_BELOW_FEES = "EDGE_BELOW_FEES"
     CROWDED = "CROWDED"
     CHECK_FAILED = "CHECK_FAILED"
@@ -77,16 +135,9 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Deposited:
-    """Money from outside (below zero: to outside)."""
-
-    amount: Amount
-    time: Time
-
-
-@dataclass(frozen=True, slots=True)
 class Decided:
-    """The answer to one wish: the ladder up to the first no, then the size or the reason."""
+    """The answer to one wish: the ladder up to the first no, then the size or the reason. attempt: how
+    often this wish was ordered before, in vain."""
 
     number: int
     time: Time
@@ -102,17 +153,39 @@ class Decided:
     notional: Decimal | None = None
     bound: str | None = None
     client_id: str | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Wishes of a pair that were refused for the same reason as the last decision on it: how many since
+    the last such row, and when the last of them came."""
+
+    symbol: str
+    reason: str
+    count: int
+    last: Time
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """An entry order's place in the life of a wish, and where its position will be left."""
+
+    stop: Decimal
+    target: Decimal
+    confidence: float
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """The intent to place an order; to the venue, the command to do so. stop and target: the
-    prices at which an entry will be left."""
+    """The intent to place an order; to the venue, the command to do so. decision and entry: which
+    decision an entry comes of, and what its try is."""
 
     order: Order
     decision: int | None = None
-    stop: Decimal | None = None
-    target: Decimal | None = None
+    entry: Try | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +216,15 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
+class Unexplained:
+    """The exchange has less of an asset than our books: nothing is entered until that is explained."""
+
+    amount: Amount
+    why: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Stranded:
     """A holding that the rules in force do not let us sell: shown, valued, left alone until they change."""
 
@@ -152,5 +234,19 @@ class Stranded:
     time: Time
 
 
-Record = Opened | Deposited | Decided | Submit | Cancel | Marked | Listed | Learned | Stranded | Report
+Record = (
+    Opened
+    | Deposited
+    | Decided
+    | Repeated
+    | Submit
+    | Cancel
+    | Marked
+    | Listed
+    | Learned
+    | Stranded
+    | Rescue
+    | Unexplained
+    | Report
+)
 Command = Submit | Cancel

@@ -4,7 +4,7 @@ The same records in the same order give the same state, in a run, after a crash,
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import assert_never
 
@@ -21,6 +21,7 @@ from lotwise.domain.orders import (
     Rejected,
     Report,
     Sent,
+    Status,
     TimedOut,
     after,
 )
@@ -34,16 +35,23 @@ from lotwise.engine.records import (
     Marked,
     Opened,
     Record,
+    Repeated,
+    Rescue,
     Stranded,
     Submit,
+    Try,
+    Unexplained,
 )
-from lotwise.ledger.positions import COST_UNIT, Position, after_fill
+from lotwise.ledger.positions import COST_UNIT, Position, after_fill, after_withdrawal
 from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, settlement, top_up
 from lotwise.markets import Evidence
 
 DAY = 86_400_000
 LOSSES_KEPT = 32
 """More losses of a pair than any guard counts."""
+
+WAITING = (Purpose.ENTRY, Purpose.TARGET)
+"""What orders that wait in the book are for; all others are to trade at once."""
 
 ENDED_KEPT = 64
 """Ended orders stay known for late reports; the oldest leave."""
@@ -54,7 +62,8 @@ class Holding:
     """A position and the prices at which it will be left.
 
     opened and filled: when coins first and last came; leaving: the exit under way; stuck: why it
-    cannot be left now; refusals and refused: how often, and when last, the exchange refused its sale.
+    cannot be left now; refusals: how often the exchange refused its sale; refused: when that last
+    happened, or when nobody bought; selling: whether a part of it was sold.
     """
 
     position: Position
@@ -66,6 +75,23 @@ class Holding:
     stuck: str | None = None
     refusals: int = 0
     refused: Time | None = None
+    selling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unfilled:
+    """A wish whose order ended without what it was for: how sure it is, and the attempts so far."""
+
+    confidence: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A refusal of a pair's wishes that goes on: its reason, and the last wish that is written down."""
+
+    reason: str
+    last: Time
 
 
 @dataclass(slots=True)
@@ -90,16 +116,20 @@ class Totals:
 class State:
     """All that a run is: money, orders, holdings, what it knows of the rules, and its running totals.
 
-    losses: when round trips on a pair last ended in one; day_equity: what all was worth at the first
-    mark of the day.
+    entries: the tries of the entry orders still known; losses: when round trips on a pair last ended in
+    one; day_equity: what all was worth at the first mark of the day; unexplained: what is missing at
+    the exchange, if anything.
     """
 
     run_id: str = ""
+    stake: str | None = None
     time: Time = EPOCH
     ledger: Ledger = field(default_factory=Ledger)
     orders: dict[str, OrderState] = field(default_factory=dict)
     ended: dict[str, OrderState] = field(default_factory=dict)
-    exits: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    entries: dict[str, Try] = field(default_factory=dict)
+    unfilled: dict[str, Unfilled] = field(default_factory=dict)
+    episodes: dict[str, Episode] = field(default_factory=dict)
     holdings: dict[str, Holding] = field(default_factory=dict)
     listed: dict[str, Listed] = field(default_factory=dict)
     evidence: dict[str, Evidence] = field(default_factory=dict)
@@ -108,6 +138,7 @@ class State:
     decisions: int = 0
     marked: Marked | None = None
     traded_since_mark: bool = False
+    unexplained: str | None = None
     totals: Totals = field(default_factory=Totals)
 
     def orders_on(self, symbol: str) -> list[OrderState]:
@@ -125,28 +156,19 @@ def apply(state: State, record: Record) -> None:
         case Opened():
             state.run_id = record.run_id
         case Deposited():
-            state.ledger = post(state.ledger, deposit(record.amount))
-            state.totals.deposits = EXACT.add(state.totals.deposits, record.amount.number)
-            state.time = record.time
+            _deposit(state, record)
         case Decided():
-            state.decisions = record.number
+            _decide(state, record)
+        case Repeated():
+            state.totals.skips[record.reason] += record.count
+            state.episodes[record.symbol] = Episode(record.reason, record.last)
             state.time = record.time
-            if record.reason is not None:
-                state.totals.skips[record.reason] += 1
         case Submit():
-            order = record.order
-            state.ledger = post(state.ledger, reserve(order))
-            state.orders[order.client_id] = OrderState(order)
-            if record.stop is not None and record.target is not None:
-                state.exits[order.client_id] = (record.stop, record.target)
-            if order.side is Side.SELL:
-                state.holdings[order.symbol].stuck = None
-                if order.purpose is not Purpose.TARGET:
-                    state.holdings[order.symbol].leaving = order.purpose
-            state.totals.orders += 1
-            state.time = order.time
+            _submit(state, record)
         case Cancel():
-            state.holdings[state.order(record.client_id).order.symbol].leaving = record.due
+            holding = state.holdings.get(state.order(record.client_id).order.symbol)
+            if holding is not None:
+                holding.leaving = record.due
             state.time = record.time
         case Marked():
             _mark(state, record)
@@ -162,12 +184,70 @@ def apply(state: State, record: Record) -> None:
                 state.evidence[record.symbol] = record.evidence
             state.time = record.time
         case Stranded():
-            state.holdings[record.symbol].stuck = record.why
+            holding = state.holdings[record.symbol]
+            holding.stuck = record.why
+            if holding.selling and not state.orders_on(record.symbol):
+                _finish(state, holding, record.time)
+            state.time = record.time
+        case Rescue():
+            state.time = record.time
+        case Unexplained():
+            state.unexplained = record.why
             state.time = record.time
         case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
             _report(state, record)
         case _:
             assert_never(record)
+
+
+def _deposit(state: State, record: Deposited) -> None:
+    """Money from outside: no gain and no loss. Coins that leave take their share of the cost along."""
+    amount, first = record.amount, state.stake is None
+    state.ledger = post(state.ledger, deposit(amount))
+    state.time = record.time
+    if state.stake is None:
+        state.stake = amount.asset
+    if amount.asset == state.stake:
+        state.totals.deposits = EXACT.add(state.totals.deposits, amount.number)
+        if not first:
+            peak = EXACT.add(state.totals.peak_equity, amount.number)
+            state.totals.peak_equity = max(Decimal(0), peak)
+            if state.day_equity is not None:
+                state.day_equity = max(Decimal(0), EXACT.add(state.day_equity, amount.number))
+        return
+    symbol, left = f"{amount.asset}/{state.stake}", state.ledger.total(amount.asset).number
+    holding = state.holdings.get(symbol)
+    if holding is not None and left < holding.position.quantity:
+        holding.position = after_withdrawal(holding.position, left)
+        if not left:
+            del state.holdings[symbol]
+
+
+def _decide(state: State, record: Decided) -> None:
+    state.decisions = record.number
+    state.time = record.time
+    state.unfilled.pop(record.symbol, None)
+    if record.reason is None:
+        state.episodes.pop(record.symbol, None)
+    else:
+        state.totals.skips[record.reason] += 1
+        state.episodes[record.symbol] = Episode(record.reason, record.time)
+
+
+def _submit(state: State, record: Submit) -> None:
+    order = record.order
+    state.ledger = post(state.ledger, reserve(order))
+    state.orders[order.client_id] = OrderState(order)
+    if record.entry is not None:
+        state.entries[order.client_id] = record.entry
+    if order.side is Side.SELL:
+        holding = state.holdings[order.symbol]
+        holding.stuck = None
+        state.unfilled.pop(order.symbol, None)
+        if order.purpose is not Purpose.TARGET:
+            holding.leaving = order.purpose
+    state.totals.orders += 1
+    state.time = order.time
 
 
 def _free_under(state: State, told: Listed) -> None:
@@ -202,7 +282,7 @@ def _report(state: State, report: Report) -> None:
         return
     if isinstance(report, Fill):
         state.ledger = post(post(state.ledger, top_up(state.ledger, report)), settlement(report))
-        _book(state, report, reported)
+        _book(state, report)
     elif isinstance(report, Accepted):
         state.totals.accepted += 1
     elif isinstance(report, Rejected):
@@ -211,21 +291,32 @@ def _report(state: State, report: Report) -> None:
             holding = state.holdings[known.order.symbol]
             holding.stuck, holding.refusals = report.rejection.text, holding.refusals + 1
             holding.refused = report.time
-    client_id = report.client_id
     if reported.status in ENDED:
-        state.ledger = post(state.ledger, release(state.ledger, known.order))
-        state.orders.pop(client_id, None)
-        state.ended[client_id] = reported
-        while len(state.ended) > ENDED_KEPT:
-            oldest = next(iter(state.ended))
-            del state.ended[oldest]
-            state.exits.pop(oldest, None)
+        _end(state, reported, report.time)
     else:
-        state.ended.pop(client_id, None)
-        state.orders[client_id] = reported
+        state.ended.pop(report.client_id, None)
+        state.orders[report.client_id] = reported
 
 
-def _book(state: State, fill: Fill, reported: OrderState) -> None:
+def _end(state: State, ended: OrderState, time: Time) -> None:
+    """An order is over: what it still holds is free, and what it leaves undone is remembered."""
+    order, client_id = ended.order, ended.order.client_id
+    state.ledger = post(state.ledger, release(state.ledger, order))
+    state.orders.pop(client_id, None)
+    holding, entry = state.holdings.get(order.symbol), state.entries.get(client_id)
+    given_up = ended.status in (Status.CANCELED, Status.EXPIRED)
+    if given_up and entry is not None and (holding is None or holding.leaving is None):
+        state.unfilled[order.symbol] = Unfilled(entry.confidence, entry.attempt + 1)
+    elif ended.status is Status.CANCELED and holding is not None and order.purpose not in WAITING:
+        holding.refused = time  # nobody bought: not again at this moment
+    state.ended[client_id] = ended
+    while len(state.ended) > ENDED_KEPT:
+        oldest = next(iter(state.ended))
+        del state.ended[oldest]
+        state.entries.pop(oldest, None)
+
+
+def _book(state: State, fill: Fill) -> None:
     """A fill's part in holdings and totals."""
     totals, symbol = state.totals, fill.symbol
     totals.fills += 1
@@ -234,18 +325,39 @@ def _book(state: State, fill: Fill, reported: OrderState) -> None:
     if fill.fee.asset != fill.cost.asset:
         fee = round_up(EXACT.multiply(fee, fill.price), COST_UNIT)
     totals.fees_paid = EXACT.add(totals.fees_paid, fee)
-    holding = state.holdings.get(symbol)
-    if holding is None:
-        stop, target = state.exits[fill.client_id]
-        holding = Holding(Position(symbol), stop, target, opened=fill.time, filled=fill.time)
-        state.holdings[symbol] = holding
-    holding.position = after_fill(holding.position, fill)
-    if fill.side is Side.BUY:
-        holding.filled = fill.time
+    holding = _bought(state, fill) if fill.side is Side.BUY else state.holdings[symbol]
+    before = holding.position
+    holding.position = after_fill(before, fill)
+    if fill.side is Side.SELL:
+        holding.selling = True
+        earned = EXACT.subtract(holding.position.realised_pnl, before.realised_pnl)
+        totals.realised_pnl = EXACT.add(totals.realised_pnl, earned)
     if not holding.position.quantity:
-        totals.trades += 1
-        totals.wins += holding.position.realised_pnl > 0
-        totals.realised_pnl = EXACT.add(totals.realised_pnl, holding.position.realised_pnl)
-        if holding.position.realised_pnl < 0:
-            state.losses[symbol] = (*state.losses.get(symbol, ()), fill.time)[-LOSSES_KEPT:]
+        _finish(state, holding, fill.time)
         del state.holdings[symbol]
+
+
+def _bought(state: State, fill: Fill) -> Holding:
+    """The holding that a purchase joins. A new entry on what was stuck takes it along."""
+    entry, holding = state.entries.get(fill.client_id), state.holdings.get(fill.symbol)
+    if holding is None:
+        assert entry is not None, f"{fill} joins nothing"
+        holding = Holding(Position(fill.symbol), entry.stop, entry.target, fill.time, fill.time)
+        state.holdings[fill.symbol] = holding
+    elif entry is not None and holding.stuck is not None:
+        holding.stop, holding.target, holding.opened = entry.stop, entry.target, fill.time
+        holding.stuck = holding.leaving = holding.refused = None
+        holding.refusals = 0
+    holding.filled = fill.time
+    return holding
+
+
+def _finish(state: State, holding: Holding, time: Time) -> None:
+    """A round trip is over: all is sold, or what is left of it cannot be."""
+    earned, symbol = holding.position.realised_pnl, holding.position.symbol
+    state.totals.trades += 1
+    state.totals.wins += earned > 0
+    if earned < 0:
+        state.losses[symbol] = (*state.losses.get(symbol, ()), time)[-LOSSES_KEPT:]
+    holding.position = replace(holding.position, realised_pnl=Decimal(0))
+    holding.selling = False

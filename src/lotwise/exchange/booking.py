@@ -12,8 +12,9 @@ from functools import reduce
 from typing import NamedTuple
 
 from lotwise.domain.market import FeeAsset, Liquidity, Market
-from lotwise.domain.orders import Fill, Order, OrderType, TimeInForce
+from lotwise.domain.orders import Fill, Order, TimeInForce
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down, round_up
+from lotwise.exchange.events import PLAIN, Instructions
 
 
 class Trade(NamedTuple):
@@ -30,7 +31,8 @@ class OpenOrder:
 
     `order.reserve` is what the exchange itself set aside for it, whatever its sender reckoned.
     `terms` are the rules and fees listed when it was accepted: it keeps them to its end, so that a
-    later change of fees cannot make it cost more than it holds. `accepted` is that time.
+    later change of fees cannot make it cost more than it holds. `accepted` is that time. `triggered`: its
+    trigger was reached. `parent` is the venue id of the order whose fill placed this one.
     """
 
     order: Order
@@ -38,11 +40,34 @@ class OpenOrder:
     venue_id: str
     accepted: Time
     fills: tuple[Fill, ...] = ()
+    triggered: bool = False
+    instructions: Instructions = PLAIN
+    parent: str | None = None
+
+    @property
+    def number(self) -> int:
+        """The number in the venue id: orders are counted in order of acceptance."""
+        return int(self.venue_id[1:])
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it waits for its trigger, outside the book."""
+        return self.order.type.has_trigger and not self.triggered
+
+    @property
+    def filled(self) -> Decimal:
+        """The quantity filled so far, in base."""
+        return _sum(fill.quantity for fill in self.fills)
 
     @property
     def rest(self) -> Decimal:
         """The quantity not yet filled."""
-        return EXACT.subtract(self.order.quantity, _sum(fill.quantity for fill in self.fills))
+        return EXACT.subtract(self.order.quantity, self.filled)
+
+    @property
+    def trades(self) -> list[Trade]:
+        """What its fills traded."""
+        return [Trade(fill.price, fill.quantity, fill.liquidity) for fill in self.fills]
 
     @property
     def held(self) -> Amount:
@@ -56,8 +81,7 @@ class OpenOrder:
         """The fill that this trade makes after those before it: the growth of the rounded sums."""
         assert 0 < trade.quantity <= self.rest, f"{trade} exceeds the rest of {self.rest}"
         order, terms = self.order, self.terms
-        before = [Trade(fill.price, fill.quantity, fill.liquidity) for fill in self.fills]
-        cost, fee = charge(order.side, terms, [*before, trade])
+        cost, fee = charge(order.side, terms, [*self.trades, trade])
         cost = EXACT.subtract(cost, _sum(fill.cost.number for fill in self.fills))
         fee = EXACT.subtract(fee, _sum(fill.fee.number for fill in self.fills))
         got, got_in = (trade.quantity, FeeAsset.BASE) if order.side is Side.BUY else (cost, FeeAsset.QUOTE)
@@ -97,12 +121,16 @@ def charge(side: Side, terms: Market, trades: Sequence[Trade]) -> tuple[Decimal,
     return cost, round_up(_sum(values), terms.quote_unit)
 
 
-def hold(order: Order, terms: Market, trades: Sequence[Trade] = ()) -> Amount:
-    """What the order may take at most: a buy its cost in quote, a sell its quantity in base, each with
-    the fee when that is taken in the same asset; a limit order at its limit and the worst rate that may
-    apply, a market order (which never rests) by the trades it makes at once."""
+def hold(order: Order, terms: Market, trades: Sequence[Trade] = (), before: Sequence[Trade] = ()) -> Amount:
+    """What the order may take at most, what it has taken `before` included: a buy its cost in quote, a
+    sell its quantity in base, each with the fee when that is taken in the same asset; a limit order its
+    rest at its limit and the worst rate that may apply, a market order (which never rests) by the trades
+    it makes at once, and one that sleeps without a limit at its trigger."""
+    rest = EXACT.subtract(order.quantity, _sum(trade.quantity for trade in before))
     if order.price is not None:
-        trades = [Trade(order.price, order.quantity, _worst_liquidity(order, terms))]
+        trades = [*before, Trade(order.price, rest, _worst_liquidity(order, terms))]
+    elif order.trigger is not None and not trades:
+        trades = [*before, Trade(order.trigger, rest, Liquidity.TAKER)]
     cost, fee = charge(order.side, terms, trades)
     fee_in_base = terms.fee_asset is FeeAsset.BASE
     if order.side is Side.BUY:
@@ -111,8 +139,8 @@ def hold(order: Order, terms: Market, trades: Sequence[Trade] = ()) -> Amount:
 
 
 def is_immediate(order: Order) -> bool:
-    """Whether the order never waits in the book."""
-    return order.type is OrderType.MARKET or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+    """Whether the order never waits in the book (it may sleep until its trigger)."""
+    return not order.type.has_limit or order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
 
 
 def _worst_liquidity(order: Order, terms: Market) -> Liquidity:

@@ -1,38 +1,49 @@
 """The simulated exchange: it keeps accounts, takes orders, matches them and books what happened.
 
 Laws: deterministic (time is handed in, ids are counted, equal times go by acceptance); every change of a
-balance is an entry that sums to zero; what is free and what is held never go below zero.
+balance is an entry that sums to zero; what is free and what is held never go below zero; whatever happens
+to an order is told to its account. How orders trade is their pair's matcher's affair.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
-from lotwise.domain.market import Candle, Market, Quote
-from lotwise.domain.orders import Accepted, Canceled, Expired, Fill, Order, Rejected, Rejection, Report
-from lotwise.domain.values import Amount, Time, require
-from lotwise.exchange.booking import OpenOrder, Trade, hold, is_immediate, terms_for
-from lotwise.exchange.candle_matcher import closing_quote, trades_at_once, trades_within
-from lotwise.exchange.rules import Request, broken_rule, name_in_use, short_of_funds, unknown_pair
+from lotwise.domain.market import Candle, Market, MarketStatus, Quote
+from lotwise.domain.orders import Accepted, Fill, Order, Rejection, Report
+from lotwise.domain.values import EPOCH, EXACT, Amount, Side, Time, require, round_down
+from lotwise.exchange.accounts import History
+from lotwise.exchange.amending import amend, exchange_orders
+from lotwise.exchange.book_matcher import BookMatcher
+from lotwise.exchange.book_view import BookView
+from lotwise.exchange.booking import OpenOrder, hold
+from lotwise.exchange.candle_matcher import (
+    CandleMatcher,
+    closing_quote,
+    touch_quote,
+    trades_within,
+    wake_price,
+)
+from lotwise.exchange.crowd import Crowd
+from lotwise.exchange.depth import Levels, lay_depth
+from lotwise.exchange.events import ON_REQUEST, PLAIN, Amendment, Instructions, Key, Told
+from lotwise.exchange.floor import Floor
+from lotwise.exchange.house import HouseRules, Matching
+from lotwise.exchange.pairs import Pair
+from lotwise.exchange.rules import not_open
+from lotwise.exchange.tape import Tape
 from lotwise.ledger import postings
 from lotwise.ledger.postings import FREE, Entry, Ledger
 
-POST_ONLY_CROSSED = "Post only order"
-"""Kraken accepts such an order, then cancels it with these words (observed 2026-07 to 2026-09)."""
-
-NOT_AT_ONCE = "Not filled at once"
-ON_REQUEST = "User requested"
-
-Key = tuple[str, str]
-"""Account and client id: what names an open order."""
-
 
 class Exchange:
-    """Accounts, open orders and the best prices of each listed pair.
+    """Accounts, open orders and the listed pairs.
 
-    `slippage` (a fraction) worsens what trades at once; `spread` (a fraction) sets the ask above the bid
-    after a candle. `issued` counts the ids given out before: a restored exchange goes on from there.
-    Raises BadField for a symbol that is not listed and for prices that cannot be.
+    Where candles are all that is known, `slippage` (a fraction) worsens what trades at once and `spread` (a
+    fraction) sets the ask above the bid after a candle. `issued` counts the ids given out before: a
+    restored exchange goes on from there. Raises BadField for a symbol that is not listed and for prices
+    that cannot be.
     """
 
     def __init__(
@@ -41,110 +52,230 @@ class Exchange:
         slippage: Decimal = Decimal("0.001"),
         spread: Decimal = Decimal(0),
         issued: int = 0,
+        house: HouseRules = HouseRules(),  # noqa: B008  frozen
     ) -> None:
         require(0 <= slippage < 1, "slippage", "must be a fraction from 0 to below 1")
         require(0 <= spread < 1, "spread", "must be a fraction from 0 to below 1")
-        self._markets = {market.symbol: market for market in markets.values()}
         self._slippage = slippage
         self._spread = spread
-        self._issued = issued
-        self._quotes: dict[str, Quote] = {}
-        self._ledgers: dict[str, Ledger] = {}
-        self._open: dict[Key, OpenOrder] = {}  # in order of acceptance
+        self._floor = Floor(house, issued)
+        for market in markets.values():
+            self.list_market(market)
 
     @property
     def issued(self) -> int:
         """How many ids of orders and trades were given out."""
-        return self._issued
+        return self._floor.issued
+
+    # Pairs
 
     def list_market(self, market: Market) -> None:
         """Put a pair's rules and fees in force; orders that wait keep those they were accepted under."""
-        self._markets[market.symbol] = market
+        pairs, symbol = self._floor.pairs, market.symbol
+        if symbol in pairs:
+            pairs[symbol].relist(market)
+        elif self._floor.house.matching is Matching.BOOK:
+            pairs[symbol] = Pair(market, BookMatcher(market))
+        else:
+            pairs[symbol] = Pair(market, CandleMatcher(market, self._slippage))
+
+    def markets(self) -> dict[str, Market]:
+        """The rules in force of each pair."""
+        return {symbol: pair.market for symbol, pair in self._floor.pairs.items()}
+
+    def set_status(self, symbol: str, status: MarketStatus) -> None:
+        """Say which new orders a pair takes; cancelling always works."""
+        self._floor.pair(symbol).status = status
+
+    def status(self, symbol: str) -> MarketStatus:
+        """Which new orders a pair takes."""
+        return self._floor.pair(symbol).status
 
     def quote(self, quote: Quote) -> None:
         """Set the best prices of a pair. Nothing is matched."""
-        self._listed(quote.symbol)
+        pair = self._floor.pair(quote.symbol)
         require(0 < quote.bid <= quote.ask, "quote", f"bid {quote.bid} and ask {quote.ask} of {quote.symbol}")
-        self._quotes[quote.symbol] = quote
+        pair.show(quote)
 
     def quotes(self) -> dict[str, Quote]:
         """The best prices of each pair that has any."""
-        return dict(self._quotes)
+        shown = {symbol: pair.matcher.quote() for symbol, pair in self._floor.pairs.items()}
+        return {symbol: quote for symbol, quote in shown.items() if quote is not None}
 
-    def close(self, candle: Candle, now: Time) -> None:
-        """Let the close of a candle be the best prices of its pair. Nothing is matched."""
-        self.quote(closing_quote(candle, self._listed(candle.symbol), self._spread, now))
+    def book(self, symbol: str) -> BookView:
+        """A pair's book as the public sees it. Raises BadField where there is none."""
+        return BookView(self._floor.pair(symbol).matched_by_book)
+
+    def affordable(self, symbol: str, side: Side, cost: Decimal) -> Decimal:
+        """The base that a market order of this side trades by the book for so much quote, fees aside, cut
+        to lots. Raises BadField where there is no book."""
+        pair = self._floor.pair(symbol)
+        return round_down(BookView(pair.matched_by_book).reach(side, cost), pair.market.lot_step)
+
+    def tape(self, symbol: str) -> Tape:
+        """A pair's public trades."""
+        return self._floor.pair(symbol).tape
+
+    # Accounts
+
+    def accounts(self) -> tuple[str, ...]:
+        """All accounts that ever had anything."""
+        return tuple(self._floor.accounts.ledgers)
 
     def ledger(self, account: str) -> Ledger:
         """The books of an account; empty ones when it never had anything."""
-        return self._ledgers.get(account, Ledger())
+        return self._floor.accounts.ledger(account)
+
+    def history(self, account: str) -> History:
+        """What the account may look back upon."""
+        return self._floor.accounts.history(account)
+
+    def volume(self, account: str, now: Time) -> dict[str, Decimal]:
+        """The account's trade costs of 30 days by quote asset."""
+        return self.history(account).volume(now)
+
+    def strangers(self) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+        """What the crowd has gained from the accounts by asset, and what rounding left to nobody."""
+        return dict(self._floor.accounts.others), dict(self._floor.accounts.rounding)
+
+    def deposit(self, account: str, amount: Amount, now: Time = EPOCH) -> None:
+        """Bring money in; a negative amount leaves, or raises Overdrawn."""
+        self._floor.accounts.deposit(account, amount, now)
+
+    # Orders
 
     def open_orders(self, account: str) -> tuple[OpenOrder, ...]:
-        """The account's waiting orders in order of acceptance."""
-        return tuple(waiting for (owner, _), waiting in self._open.items() if owner == account)
+        """The account's open orders in order of acceptance."""
+        return tuple(waiting for (owner, _), waiting in self._floor.open.items() if owner == account)
 
-    def deposit(self, account: str, amount: Amount) -> None:
-        """Bring money in; a negative amount leaves, or raises Overdrawn."""
-        self._post(account, postings.deposit(amount))
+    def open_order(self, account: str, client_id: str) -> OpenOrder | None:
+        """The account's open order of this name."""
+        return self._floor.open.get((account, client_id))
 
-    def check(self, account: str, order: Order) -> Rejection | None:
+    def check(self, account: str, order: Order, instructions: Instructions = PLAIN) -> Rejection | None:
         """Why `accept` would refuse this order now, or None. Changes nothing."""
-        market = self._markets.get(order.symbol)
-        if market is None:
-            return unknown_pair(order.symbol)
-        if (account, order.client_id) in self._open:
-            return name_in_use(order.client_id)
-        broken = broken_rule(Request(order, market, self._quotes.get(order.symbol)))
-        if broken is not None:
-            return broken
-        needed = hold(order, terms_for(order, market), self._trades_at_once(order))
-        return short_of_funds(needed, self.ledger(account).free(needed.asset))
+        return self._floor.refusal(account, order, instructions)
 
-    def accept(self, account: str, order: Order, now: Time) -> list[Report]:
-        """Take an order or reject it: [Rejected], or [Accepted, ...] with what followed at once."""
-        rejection = self.check(account, order)
-        if rejection is not None:
-            return [Rejected(order.client_id, rejection, now)]
-        key = account, order.client_id
-        terms, trades = terms_for(order, self._listed(order.symbol)), self._trades_at_once(order)
-        taken = OpenOrder(replace(order, reserve=hold(order, terms, trades)), terms, self._issue("O"), now)
-        self._post(account, postings.reserve(taken.order))
-        self._open[key] = taken
-        accepted = Accepted(order.client_id, taken.venue_id, now)
-        if order.expires is not None and order.expires <= now:
-            return [accepted, self._expire(key, now)]
-        if order.post_only and trades:
-            return [accepted, self._cancel(key, POST_ONLY_CROSSED, now)]
-        reports: list[Report] = [accepted, *(self._fill(key, trade, now) for trade in trades)]
-        if key in self._open and is_immediate(order):
-            reports.append(self._cancel(key, NOT_AT_ONCE, now))
-        return reports
+    def accept(
+        self, account: str, order: Order, now: Time, instructions: Instructions = PLAIN
+    ) -> list[Report]:
+        """Take an order or reject it: [Rejected], or [Accepted, ...] with what followed at once for this
+        account; others hear theirs in their histories."""
+        self._floor.now = max(self._floor.now, now)
+        self._floor.place(account, order, instructions)
+        self._floor.follow_up()
+        return self._heard_by(account)
 
-    def cancel(self, account: str, client_id: str, now: Time) -> list[Report]:
+    def cancel(self, account: str, client_id: str, now: Time, why: str = ON_REQUEST) -> list[Report]:
         """Take an order off the book; nothing to report when none of that name is open."""
         key = account, client_id
-        return [self._cancel(key, ON_REQUEST, now)] if key in self._open else []
+        if key not in self._floor.open:
+            return []
+        self._floor.now = max(self._floor.now, now)
+        self._floor.cancel(key, why)
+        return self._heard_by(account)
 
-    def settle(self, candle: Candle, now: Time) -> list[tuple[str, Report]]:
+    def amend(
+        self, account: str, client_id: str, amendment: Amendment, now: Time
+    ) -> Rejection | list[Report]:
+        """Change an open order: why not, or what followed at once; the change itself stands in the
+        account's history."""
+        key = account, client_id
+        if key not in self._floor.open:
+            return not_open(client_id)
+        self._floor.now = max(self._floor.now, now)
+        refused = amend(self._floor, key, amendment)
+        self._floor.follow_up()
+        return self._heard_by(key[0]) if refused is None else refused
+
+    def replace(
+        self, account: str, client_id: str, order: Order, now: Time, instructions: Instructions = PLAIN
+    ) -> Rejection | list[Report]:
+        """Put an order in the place of an open one: why not, and the old one stays; or
+        [Canceled, Accepted, ...]."""
+        key = account, client_id
+        if key not in self._floor.open:
+            return not_open(client_id)
+        self._floor.now = max(self._floor.now, now)
+        refused = exchange_orders(self._floor, key, order, instructions)
+        self._floor.follow_up()
+        return self._heard_by(account) if refused is None else refused
+
+    # Time
+
+    def advance(self, now: Time) -> list[Told]:
+        """Let time pass: orders expire and the crowds trade, each at its own time."""
+        crowds = [pair for pair in self._floor.pairs.values() if pair.crowd is not None]
+        while crowds:
+            due = min(pair.crowd.due for pair in crowds if pair.crowd is not None)
+            if due > now:
+                break
+            self._floor.expire_until(due)
+            self._floor.now = max(self._floor.now, due)
+            for pair in crowds:
+                self._floor.crowd_steps(pair, due)
+        self._floor.expire_until(now)
+        self._floor.now = max(self._floor.now, now)
+        return self._floor.heard()
+
+    def settle(self, candle: Candle, now: Time) -> list[Told]:
         """What a candle did to the orders that waited from its opening on, as (account, report).
 
         `now` is the candle's close and stamps every report. Orders that expire at or before the opening
         do so first; then the orders match, by acceptance; then those expire whose time ends by `now`; then
         the close becomes the quote. How a candle matches, and why so: see candle_matcher.
         """
-        closing = closing_quote(candle, self._listed(candle.symbol), self._spread, now)
-        reports = self._expire_due(candle.symbol, candle.date, now)
+        floor, pair = self._floor, self._floor.pair(candle.symbol)
+        floor.now = max(floor.now, now)
+        closing = closing_quote(candle, pair.market, self._spread, now)
+        self._expire_due(candle.symbol, candle.date)
+        share = floor.house.volume_share
+        left = None if share is None else EXACT.multiply(candle.volume, share)
         for key, waiting in self._waiting(candle.symbol):
-            if waiting.accepted <= candle.date:
-                reports += [(key[0], self._fill(key, trade, now)) for trade in trades_within(waiting, candle)]
-        reports += self._expire_due(candle.symbol, now, now)
+            if waiting.accepted > candle.date:
+                continue
+            if waiting.sleeps:
+                price = wake_price(waiting, candle)
+                if price is not None:
+                    pair.matcher.show(touch_quote(price, waiting.order.side, pair.market, now))
+                    floor.wake(key)
+                continue
+            for trade in trades_within(waiting, candle, left):
+                floor.fill(key, trade, with_crowd=True)
+                left = None if left is None else EXACT.subtract(left, trade.quantity)
+        self._expire_due(candle.symbol, now)
         self.quote(closing)
-        return reports
+        floor.follow_up()
+        return floor.heard()
 
-    def expire(self, now: Time) -> list[tuple[str, Report]]:
+    def close(self, candle: Candle, now: Time) -> None:
+        """Let the close of a candle be the best prices of its pair. Nothing is matched."""
+        self.quote(closing_quote(candle, self._floor.pair(candle.symbol).market, self._spread, now))
+
+    def expire(self, now: Time) -> list[Told]:
         """End the orders of all pairs whose time is over, whether or not their pair trades."""
-        symbols = dict.fromkeys(waiting.order.symbol for waiting in self._open.values())
-        return [told for symbol in symbols for told in self._expire_due(symbol, now, now)]
+        self._floor.now = max(self._floor.now, now)
+        for symbol in dict.fromkeys(waiting.order.symbol for waiting in self._floor.open.values()):
+            self._expire_due(symbol, now)
+        return self._floor.heard()
+
+    # Markets that live
+
+    def live(self, symbol: str, crowd: Crowd) -> None:
+        """Let a crowd trade on a pair from the crowd's next step on."""
+        pair = self._floor.pair(symbol)
+        assert pair.matched_by_book is not None
+        pair.crowd = crowd
+
+    def show_depth(self, symbol: str, bids: Levels, asks: Levels, now: Time) -> list[Told]:
+        """Let the crowd's liquidity be this recorded book, as (price, quantity) in any order; orders of
+        accounts keep their place, and trade with what now crosses them."""
+        pair = self._floor.pair(symbol)
+        self._floor.now = max(self._floor.now, now)
+        lay_depth(pair.matched_by_book, bids, asks, partial(self._floor.crowd_takes, pair))
+        return self._floor.heard()
+
+    # Putting back
 
     def restore(self, account: str, balances: Iterable[Amount], orders: Iterable[OpenOrder]) -> None:
         """Put back, unchecked, what an account owns in all (free and held) and its waiting orders.
@@ -153,61 +284,35 @@ class Exchange:
         stopped. The account must not exist yet; past fees and trades are not brought back. Raises
         ValueError for a venue id of another make, Overdrawn when the orders hold more than there is.
         """
-        require(account not in self._ledgers, "account", f"{account} exists already")
+        floor = self._floor
+        require(account not in floor.accounts.ledgers, "account", f"{account} exists already")
         for amount in balances:
             self.deposit(account, amount)
         for waiting in orders:
             order = replace(waiting.order, reserve=hold(waiting.order, waiting.terms))
             restored = replace(waiting, order=order)
-            self._post(account, Entry(postings.move(restored.held, FREE, postings.held(order.client_id))))
-            self._open[account, order.client_id] = restored
-        self._open = dict(sorted(self._open.items(), key=lambda item: _number(item[1].venue_id)))
+            entry = Entry(postings.move(restored.held, FREE, postings.held(order.client_id)))
+            floor.accounts.post(account, entry)
+            floor.enter((account, order.client_id), restored)
+            if restored.sleeps:
+                floor.sleep((account, order.client_id))
+        floor.open = dict(sorted(floor.open.items(), key=lambda item: item[1].number))
+        for key, waiting in floor.open.items():
+            if not waiting.sleeps:
+                matcher = floor.pair(waiting.order.symbol).matcher
+                matcher.leave(waiting, floor.now)
+                matcher.rest(key, waiting, floor.now)
 
-    def _fill(self, key: Key, trade: Trade, now: Time) -> Fill:
-        waiting = self._open[key]
-        fill = waiting.book(trade, self._issue("T"), now)
-        self._post(key[0], postings.settlement(fill))
-        self._open[key] = replace(waiting, fills=(*waiting.fills, fill))
-        if not self._open[key].rest:
-            self._end(key)
-        return fill
-
-    def _cancel(self, key: Key, why: str, now: Time) -> Canceled:
-        self._end(key)
-        return Canceled(key[1], why, now)
-
-    def _expire(self, key: Key, now: Time) -> Expired:
-        self._end(key)
-        return Expired(key[1], now)
-
-    def _expire_due(self, symbol: str, due: Time, now: Time) -> list[tuple[str, Report]]:
-        return [
-            (key[0], self._expire(key, now))
-            for key, waiting in self._waiting(symbol)
-            if waiting.order.expires is not None and waiting.order.expires <= due
-        ]
-
-    def _end(self, key: Key) -> None:
-        ended = self._open.pop(key)
-        self._post(key[0], postings.release(self.ledger(key[0]), ended.order))
+    def _expire_due(self, symbol: str, due: Time) -> None:
+        for key, waiting in self._waiting(symbol):
+            if waiting.order.expires is not None and waiting.order.expires <= due:
+                self._floor.expire(key, self._floor.now)
 
     def _waiting(self, symbol: str) -> list[tuple[Key, OpenOrder]]:
-        return [(key, waiting) for key, waiting in self._open.items() if waiting.order.symbol == symbol]
+        return [(key, waiting) for key, waiting in self._floor.open.items() if waiting.order.symbol == symbol]
 
-    def _trades_at_once(self, order: Order) -> list[Trade]:
-        market = self._listed(order.symbol)
-        return trades_at_once(order, market, self._quotes.get(order.symbol), self._slippage)
-
-    def _listed(self, symbol: str) -> Market:
-        require(symbol in self._markets, "symbol", f"{symbol} is not listed")
-        return self._markets[symbol]
-
-    def _post(self, account: str, entry: Entry) -> None:
-        self._ledgers[account] = postings.post(self.ledger(account), entry)
-
-    def _issue(self, letter: str) -> str:
-        self._issued += 1
-        return f"{letter}{self._issued}"
+    def _heard_by(self, account: str) -> list[Report]:
+        return [report for owner, report in self._floor.heard() if owner == account]
 
 
 def issued_in(report: Report) -> int:
@@ -215,10 +320,6 @@ def issued_in(report: Report) -> int:
     journal is the `issued` to restore an exchange with."""
     match report:
         case Accepted(venue_id=given) | Fill(trade_id=given):
-            return _number(given)
+            return int(given[1:])
         case _:
             return 0
-
-
-def _number(given: str) -> int:
-    return int(given[1:])

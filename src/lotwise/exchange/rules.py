@@ -9,24 +9,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lotwise.domain.market import Market, Quote
+from lotwise.domain.market import Market, MarketStatus, Quote
 from lotwise.domain.orders import Order, OrderType, Rejection, RejectionKind, TimeInForce
 from lotwise.domain.values import EXACT, Amount, NotExact, Side, exact, is_multiple, plain
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An order at the door, with the rules of its pair and the pair's best prices (None: not yet)."""
+    """An order at the door, with the rules and status of its pair and the pair's best prices (None: not
+    yet)."""
 
     order: Order
     market: Market
     quote: Quote | None
+    status: MarketStatus = MarketStatus.ONLINE
 
     @property
     def price(self) -> Decimal | None:
-        """The price that values the order: its limit, or the best price on the side it takes from."""
-        if self.order.price is not None or self.quote is None:
-            return self.order.price
+        """The price that values the order: its limit or trigger, or the best price on the side it takes
+        from."""
+        stated = self.order.trigger if self.order.price is None else self.order.price
+        if stated is not None or self.quote is None:
+            return stated
         return self.quote.ask if self.order.side is Side.BUY else self.quote.bid
 
 
@@ -46,6 +50,11 @@ def name_in_use(client_id: str) -> Rejection:
     return Rejection(RejectionKind.INVALID, f"client id {client_id} belongs to an open order")
 
 
+def not_open(client_id: str) -> Rejection:
+    """Only what is open can be changed."""
+    return Rejection(RejectionKind.INVALID, f"no open order has the client id {client_id}")
+
+
 def short_of_funds(needed: Amount, free: Amount) -> Rejection | None:
     """The last rule: all that the order may take, fee included, is free."""
     if needed.number <= free.number:
@@ -53,8 +62,40 @@ def short_of_funds(needed: Amount, free: Amount) -> Rejection | None:
     return Rejection(RejectionKind.FUNDS, f"the order may take {needed}, and {free} is free")
 
 
+def too_many_orders(symbol: str, most: int) -> Rejection:
+    """An account has so many open orders on a pair at most."""
+    return Rejection(RejectionKind.ORDERS_LIMIT, f"{most} orders are open on {symbol}, and no more may be")
+
+
+def below_filled(quantity: Decimal, filled: Decimal) -> Rejection:
+    """An order cannot become as small as what of it has traded."""
+    text = f"quantity {plain(quantity)} is not above the {plain(filled)} that are filled"
+    return Rejection(RejectionKind.INVALID, text)
+
+
+def would_cross(price: Decimal) -> Rejection:
+    """An amended order that must wait in the book must not reach the other side."""
+    return Rejection(RejectionKind.POST_ONLY, f"at {plain(price)} it would trade at once")
+
+
+def _status(request: Request) -> Rejection | None:
+    order, status = request.order, request.status
+    takes = {
+        MarketStatus.ONLINE: True,
+        MarketStatus.LIMIT_ONLY: order.type.has_limit,
+        MarketStatus.POST_ONLY: order.post_only,
+        MarketStatus.REDUCE_ONLY: order.side is Side.SELL,
+        MarketStatus.CANCEL_ONLY: False,
+        MarketStatus.OFFLINE: False,
+    }
+    if takes[status]:
+        return None
+    return Rejection(RejectionKind.PAIR_OFFLINE, f"{order.symbol} is {status} and takes no such order")
+
+
 def _numbers(request: Request) -> Rejection | None:
-    for name, number in (("quantity", request.order.quantity), ("price", request.order.price)):
+    order = request.order
+    for name, number in (("quantity", order.quantity), ("price", order.price), ("trigger", order.trigger)):
         try:
             exact(0 if number is None else number)
         except NotExact as error:
@@ -64,10 +105,12 @@ def _numbers(request: Request) -> Rejection | None:
 
 def _form(request: Request) -> Rejection | None:
     order = request.order
-    limit, dated = order.type is OrderType.LIMIT, order.time_in_force is TimeInForce.GTD
-    waits = limit and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+    limit, dated = order.type.has_limit, order.time_in_force is TimeInForce.GTD
+    waits = order.type is OrderType.LIMIT and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+    sleeps = order.type.has_trigger
     problems = (
         (limit != (order.price is not None), "a limit order has a price and a market order none"),
+        (sleeps != (order.trigger is not None), "a stop or take-profit has a trigger and no other has"),
         (dated != (order.expires is not None), "a GTD order has an expiry and no other has"),
         (order.expires is not None and order.expires <= order.time, "the order expires before it was made"),
         (order.post_only and not waits, "only a limit order that may wait can be post-only"),
@@ -83,12 +126,14 @@ def _lot_step(request: Request) -> Rejection | None:
 
 
 def _tick(request: Request) -> Rejection | None:
-    price, market = request.order.price, request.market
-    if price is None or market.on_tick(price):
-        return None
-    if price <= 0:
-        return Rejection(RejectionKind.PRICE, f"price {plain(price)} is not above 0")
-    return Rejection(RejectionKind.TICK, f"price {plain(price)} is not in ticks of {plain(market.tick_size)}")
+    market = request.market
+    for name, price in (("price", request.order.price), ("trigger", request.order.trigger)):
+        if price is not None and price <= 0:
+            return Rejection(RejectionKind.PRICE, f"{name} {plain(price)} is not above 0")
+        if price is not None and not market.on_tick(price):
+            text = f"{name} {plain(price)} is not in ticks of {plain(market.tick_size)}"
+            return Rejection(RejectionKind.TICK, text)
+    return None
 
 
 def _min_quantity(request: Request) -> Rejection | None:
@@ -125,6 +170,7 @@ def _min_notional(request: Request) -> Rejection | None:
 
 
 RULES: tuple[Callable[[Request], Rejection | None], ...] = (
+    _status,
     _numbers,
     _form,
     _lot_step,

@@ -1,6 +1,6 @@
 """What a holding has cost and what selling it earned: average cost, fees included."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from lotwise.domain.orders import Fill
@@ -44,6 +44,12 @@ def after_fill(position: Position, fill: Fill) -> Position:
         EXACT.subtract(position.cost, cost_gone),
         EXACT.add(position.realised_pnl, earned),
     )
+
+
+def after_withdrawal(position: Position, left: Decimal) -> Position:
+    """The position when coins left without a sale: their part of the cost goes with them, no gain, no loss."""
+    gone = _share(position.cost, EXACT.subtract(position.quantity, left), position.quantity)
+    return replace(position, quantity=left, cost=EXACT.subtract(position.cost, gone))
 
 
 def _share(cost: Decimal, part: Decimal, whole: Decimal) -> Decimal:

@@ -5,10 +5,11 @@ order, place by place: a running sum would remember the start, a library's sum d
 """
 
 from collections.abc import Iterator
+from math import sqrt
 
 import numpy as np
 
-from lotwise.strategies.candles import Floats, Ints
+from lotwise.strategies.candles import Candles, Floats, Ints
 
 
 def moving_average(prices: Floats, length: int) -> Floats:
@@ -35,6 +36,18 @@ def moving_highest(prices: Ints, length: int) -> Ints:
         np.maximum(highest, prices[place : place + len(highest)], out=highest)
     result[length - 1 :] = highest
     return result
+
+
+def day_swing(candles: Candles, length: int) -> Floats:
+    """How much the price moves in a typical day, as a fraction: the standard deviation of the last
+    `length` moves from close to close, scaled by the square root of the bars in a day; 0 until there
+    are that many."""
+    closes = candles.closes()
+    moves = closes[1:] / closes[:-1] - 1.0
+    result = np.zeros(len(closes))
+    if len(moves) >= length:
+        result[1:] = moving_deviation(moves, length) * sqrt(86_400_000 / candles.bar)
+    return np.nan_to_num(result)
 
 
 def _mean_offset(prices: Floats, length: int) -> Floats:

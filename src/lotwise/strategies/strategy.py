@@ -1,4 +1,4 @@
-"""What a strategy is: candles in, for each bar how much it wishes to buy at that bar's close.
+"""What a strategy is: candles in, for each bar how much it wishes to buy or sell at that bar's close.
 
 Law: causal. Cutting the candles after bar t never changes a value at or before t, to the last bit.
 """
@@ -20,4 +20,5 @@ class Strategy(Protocol):
         """How many bars must come first: confidence is 0 for that many."""
 
     def confidence(self, candles: Candles) -> Floats:
-        """For each bar how sure the wish is, from 0 (no wish) to 1; never NaN."""
+        """For each bar how sure the wish to buy is, from 0 (no wish) to 1, or below 0, to -1, the wish to
+        sell what is held; never NaN."""

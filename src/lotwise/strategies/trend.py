@@ -17,7 +17,8 @@ class Trend:
 
     The lead is counted in deviations of the slow window and must be above `lead`; the slow average
     must lie above that of `fast` bars ago. Confidence grows with the lead, from a half at `lead`.
-    It buys what has risen already, so late and often near the top. Raises BadField.
+    It buys what has risen already, so late and often near the top; it wishes to sell once the fast
+    average has fallen below the slow one. Raises BadField.
     """
 
     fast: int = 12
@@ -48,4 +49,7 @@ class Trend:
         # Multiplied, not divided: flat prices have no deviation. NaN (warm-up) compares as false.
         leads = rising & (ahead > self.lead * deviation)
         distance = np.divide(ahead, deviation, out=np.zeros(len(closes)), where=leads)
-        return np.minimum(distance / (2 * self.lead), 1.0)
+        wishes = np.minimum(distance / (2 * self.lead), 1.0)
+        over = ahead < 0
+        over[: self.warm_up] = False
+        return np.where(over, -1.0, wishes)

@@ -1,7 +1,7 @@
 """A strategy's wishes, as far as they can be trusted: its code may be anybody's.
 
-Law: whatever the code does, there is an answer: a confidence from 0 to 1 for each bar, which later
-bars do not change; or 0 for each, and what is wrong.
+Law: whatever the code does, there is an answer: a confidence from -1 (a wish to sell) over 0 (none) to
+1 (a wish to buy) for each bar, which later bars do not change; or 0 for each, and what is wrong.
 """
 
 import importlib
@@ -73,10 +73,10 @@ def _asked(strategy: Strategy, candles: Candles) -> Floats:
         raise _Trouble(
             f"returns an array of shape {answer.shape}, not a value for each of {len(candles)} bars"
         )
-    bad = ~((answer >= 0) & (answer <= 1))
+    bad = ~((answer >= -1) & (answer <= 1))
     if bad.any():
         at = int(np.argmax(bad))
-        raise _Trouble(f"says {float(answer[at])} at bar {_bar(candles, at)}, which is not from 0 to 1")
+        raise _Trouble(f"says {float(answer[at])} at bar {_bar(candles, at)}, which is not from -1 to 1")
     # A copy: what the strategy does with its array later is not to reach the run.
     return answer.copy()
 

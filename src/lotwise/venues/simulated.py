@@ -4,6 +4,7 @@ Its orders live and die with this process, and its memory is the journal, so a m
 durable as a whole or not at all.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,9 +13,9 @@ from decimal import Decimal
 from lotwise.domain.market import Candle, Listing, Market, Quote
 from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, Sent
 from lotwise.domain.values import EXACT, Time
-from lotwise.engine.engine import renewed
 from lotwise.engine.ports import Stops
-from lotwise.engine.records import Cancel, Command, Event, Listed, MarketUpdate, Submit
+from lotwise.engine.records import Cancel, Command, Deposited, Event, Listed, MarketUpdate, Passed, Submit
+from lotwise.engine.sight import renewed
 from lotwise.engine.state import State
 from lotwise.exchange.booking import OpenOrder, terms_for
 from lotwise.exchange.candle_matcher import stop_touch
@@ -28,13 +29,17 @@ Rules = Callable[[str, Time], Market | UnknownMarket]
 
 
 class SimulatedVenue:
-    """One account on a simulated exchange whose rules are those of the given time."""
+    """One account on a simulated exchange whose rules are those of the given time. `happenings`: what
+    comes from outside besides, in order of time: deposits and withdrawals, rules and statuses told."""
 
-    def __init__(self, exchange: Exchange, rules: Rules) -> None:
+    def __init__(
+        self, exchange: Exchange, rules: Rules, happenings: Sequence[Deposited | Listed] = ()
+    ) -> None:
         self.exchange = exchange
         self.rules = rules
         self._days: dict[str, int] = {}
         self._told: dict[str, Market] = {}
+        self._happenings = deque(happenings)
 
     def resume(self, state: State, last: Mapping[str, Candle]) -> None:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
@@ -46,12 +51,18 @@ class SimulatedVenue:
             told = state.listed.get(symbol)
             if market is not None and told is not None:
                 self._told[symbol] = renewed(market, told)
+        while self._happenings and self._happenings[0].time <= state.time:
+            self._happens(self._happenings.popleft(), money=False)
         owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
         self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
 
     async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
         """A candle as its worst path: the stop of what is held comes first, then resting orders, then
         the stop of what was just bought (its price was passed on the way down), and last the close."""
+        for passed in update.passed.values():
+            yield self._passed(passed)
+        while self._happenings and self._happenings[0].time <= update.time:
+            yield self._happens(self._happenings.popleft(), money=True)
         for symbol, candle in update.candles.items():
             for told in self._rules_of_the_day(candle, update.time):
                 yield told
@@ -76,6 +87,30 @@ class SimulatedVenue:
             if account == ACCOUNT:
                 yield report  # an order's time ends whether or not its pair trades
         yield replace(update, quotes=self.exchange.quotes())
+
+    def due(self) -> Time | None:
+        """When the next thing from outside happens."""
+        return self._happenings[0].time if self._happenings else None
+
+    def _happens(self, event: Deposited | Listed, money: bool) -> Event:
+        """Let the exchange know. Money that is not free cannot leave: the event then says so itself."""
+        match event:
+            case Deposited(amount):
+                free = self.exchange.ledger(ACCOUNT).free(amount.asset)
+                if money and (free + amount).number >= 0:
+                    self.exchange.deposit(ACCOUNT, amount)
+            case Listed():
+                self.exchange.set_status(event.listing.symbol, event.status)
+        return event
+
+    def _passed(self, passed: Passed) -> Passed:
+        """Silent bars: their last close is the price, as if they had been visited."""
+        candle, time = passed.candle, passed.closed
+        market = self._list(candle.symbol, time)
+        if market is None or market.price_down(candle.close) <= 0:
+            return passed
+        self.exchange.close(candle, time)
+        return replace(passed, quote=self.exchange.quotes()[candle.symbol])
 
     def _rules_of_the_day(self, candle: Candle, time: Time) -> list[Event]:
         """The rules are read once a day, at a pair's first candle of it; told when they are new."""
@@ -111,8 +146,7 @@ class SimulatedVenue:
         order = state.order
         market = self.rules(order.symbol, order.time)
         assert isinstance(market, Market) and state.venue_id is not None, f"{state} rests nowhere"
-        assert not state.filled, "candles fill whole"
-        return OpenOrder(order, terms_for(order, market), state.venue_id, order.time)
+        return OpenOrder(order, terms_for(order, market), state.venue_id, order.time, state.fills)
 
     def _touch(self, candle: Candle, market: Market, stops: Stops, time: Time) -> Quote | None:
         stop = stops().get(candle.symbol)

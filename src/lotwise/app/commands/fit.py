@@ -225,7 +225,7 @@ def _row(
     return Row(
         symbol,
         tier,
-        fit(market, price, free, policy, settings.entry.style),
+        fit(market, price, free, policy, settings.entry.style.first),
         size is not None and fits_fixed(market, price, free, policy, size),
         source,
         rules,

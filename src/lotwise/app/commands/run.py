@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -27,11 +27,23 @@ from lotwise.strategies.candles import Candles
 CAUTION = "an example, not a profitable strategy"
 Period = tuple[date | None, date | None]
 SPEEDS = {"max": None, "60": 60, "1": 1}
+
+
+class Pace(NamedTuple):
+    """How many times real time (None: at full speed), and whether silent bars are passed over."""
+
+    speed: int | None
+    skips: bool
+
+
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 @click.command(name="run")
-@click.option("--preset", help="micro (2.86 USDT, rules of July 2025) or small (50 USDT, rules of today).")
+@click.option(
+    "--preset",
+    help="micro (2.86 USDT, rules of July 2025), or small, usd, eur, usdc (50 of it, rules of today).",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="A config.json or .toml; see lotwise config.")
 @click.option(
     "--candles",
@@ -50,6 +62,7 @@ PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     default="max",
     help="As fast as can be, or 60 or 1 times real time.",
 )
+@click.option("--no-skip", is_flag=True, help="Visit every bar, also those in which nothing can happen.")
 @click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), help="First day of the candles (UTC).")
 @click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), help="Day before which to stop (UTC).")
 @click.option(
@@ -64,6 +77,7 @@ def command(
     config: Path | None,
     candles: Path | None,
     speed: str,
+    no_skip: bool,
     start: datetime | None,
     end: datetime | None,
     journal: Path | None,
@@ -80,7 +94,8 @@ def command(
     period = (start.date() if start else None, end.date() if end else None)
     source = _source(settings, candles, period)
     _check_rules(settings, source)
-    result = _run(settings, source, journal or fresh_journal(), SPEEDS[speed], as_json)
+    pace = Pace(SPEEDS[speed], not no_skip)
+    result = _run(settings, source, journal or fresh_journal(), pace, as_json)
     if as_json:
         click.echo(to_json(result))
 
@@ -152,18 +167,19 @@ def _check_rules(settings: Settings, source: Source) -> None:
         click.echo(f"note: cannot be traded: {line}", err=True)
 
 
-def _run(settings: Settings, source: Source, path: Path, speed: int | None, as_json: bool) -> dict[str, Any]:
+def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bool) -> dict[str, Any]:
     console = Console(stderr=as_json)
     title = f"lotwise, paper: {source.label}", f"preset {settings.preset}: {CAUTION}"
     try:
         with Journal(path) as journal:
-            joined = open_run(settings, source, journal, speed)
-            left = int((joined.feed.closes > joined.engine.state.time).sum())
+            joined = open_run(settings, source, journal, *pace)
+            closes = joined.feed.closes
+            left = closes[closes > joined.engine.state.time]
             for trouble in joined.feed.troubles:
                 click.echo(f"note: {trouble}; it makes no wish there", err=True)
             if not joined.fresh:
                 since = when(joined.engine.state.time)
-                console.print(f"Going on with {path} after {since}: {left} bars.", **PLAIN)
+                console.print(f"Going on with {path} after {since}: {len(left)} bars.", **PLAIN)
             with Screen(console, joined.engine, title, left) as screen:
                 finished = run(joined, screen.watch)
             result = summary(joined.engine, path, finished)

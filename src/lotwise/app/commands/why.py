@@ -44,6 +44,7 @@ def command(symbol: str, at: str | None, journal: Path | None, as_json: bool) ->
                 {
                     "symbol": found.symbol,
                     "decision": found.decision,
+                    "repeated": found.repeated,
                     "sized": found.sized,
                     "reasons": dict(found.reasons.most_common()),
                     "journal": str(path),
@@ -89,6 +90,8 @@ def _show(found: Why, path: Path) -> None:
     failed = [rung for rung in decision["rungs"] if not rung["passed"]]
     for rung in failed:
         console.print(f"What would change it: {rung['remedy']}", markup=False, highlight=False)
+    if found.repeated:
+        console.print(f"The same answer came {found.repeated} times more after that.", highlight=False)
     if decision["client_id"]:
         console.print(f"Order {decision['client_id']}, bound by {decision['bound']}", highlight=False)
     counts = ", ".join(f"{reason} {count}" for reason, count in found.reasons.most_common()) or "none"

@@ -1,0 +1,187 @@
+"""What the engine sees: the state, the last prices, and what follows from both. Nothing changes here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from lotwise.domain.market import Market, MarketStatus, Quote
+from lotwise.domain.orders import Purpose
+from lotwise.domain.values import EXACT, Side, Time, plain, steps_down
+from lotwise.engine.plan import Plan
+from lotwise.engine.records import Awaited, Listed
+from lotwise.engine.state import Holding, State
+from lotwise.markets import EVIDENCE_AGE, UnknownMarket, raised
+
+EXIT_TRIES = 3
+"""A sale that was refused so often is not tried again before a person looks."""
+
+
+class Sight:
+    """The plan, the state (the fold of the records), and what is shown of the market: the last prices,
+    and the highest of each pair since its coins came."""
+
+    def __init__(
+        self, plan: Plan, state: State, quotes: Mapping[str, Quote], highs: Mapping[str, Decimal]
+    ) -> None:
+        self.plan = plan
+        self.state = state
+        self.quotes = quotes
+        held = state.holdings
+        self._highs = {symbol: (held[symbol].opened, high) for symbol, high in highs.items()}
+
+    def rules(self, symbol: str, time: Time) -> Market | UnknownMarket:
+        """The rules in force for a pair: the plan's, renewed by what the exchange told since, raised
+        by what our own orders taught."""
+        known = self.plan.markets(symbol, time)
+        told = self.state.listed.get(symbol)
+        if isinstance(known, UnknownMarket):
+            return known
+        if told is not None:
+            known = renewed(known, told)
+        return raised(known, self.state.evidence.get(symbol), time)
+
+    def status(self, symbol: str) -> MarketStatus:
+        """Which new orders a pair takes, as far as the exchange told."""
+        told = self.state.listed.get(symbol)
+        return MarketStatus.ONLINE if told is None else told.status
+
+    def stop(self, symbol: str, holding: Holding) -> Decimal:
+        """The price at which a holding is sold to lose no more: its stop, or the trail when that is higher.
+
+        The trail counts the bars that opened after the coins came and have closed: what the market did
+        within a bar, nobody knows."""
+        trailing, high = self.plan.trailing, self._high(symbol)
+        if trailing is None or high is None:
+            return holding.stop
+        market = self.rules(symbol, self.state.time)
+        trail = EXACT.multiply(high, EXACT.subtract(Decimal(1), trailing))
+        return max(holding.stop, market.price_down(trail) if isinstance(market, Market) else trail)
+
+    def _high(self, symbol: str) -> Decimal | None:
+        """The highest price since the coins of a holding came; None: no bar has closed since."""
+        opened, high = self._highs.get(symbol, (None, None))
+        return high if opened == self.state.holdings[symbol].opened else None
+
+    def saw(self, symbol: str, date: Time, high: Decimal) -> None:
+        """Take in the highest price of a bar, if it opened with the coins held."""
+        holding = self.state.holdings.get(symbol)
+        if holding is not None and date >= holding.opened:
+            self._highs[symbol] = holding.opened, max(high, self._high(symbol) or high)
+
+    def stops(self) -> dict[str, Decimal]:
+        """The prices the engine waits for, by pair: reaching one is an event it wants to see."""
+        waiting = self.state.holdings.items()
+        return {symbol: self.stop(symbol, h) for symbol, h in waiting if h.leaving is None and not h.stuck}
+
+    def equity(self) -> Decimal:
+        """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
+        ledger, quote = self.state.ledger, self.plan.quote
+        total = ledger.total(quote).number
+        for pair, price in self.prices().items():
+            worth = EXACT.multiply(ledger.total(pair.partition("/")[0]).number, price)
+            total = EXACT.add(total, worth)
+        return total
+
+    def prices(self) -> dict[str, Decimal]:
+        """The last bid of each pair of which we own something."""
+        pairs = (f"{asset}/{self.plan.quote}" for asset in sorted(self.state.ledger.assets()))
+        return {pair: self.quotes[pair].bid for pair in pairs if pair in self.quotes}
+
+    def unsellable(self, symbol: str, purpose: Purpose, time: Time) -> str | None:
+        """Why a holding cannot be sold now, or None: it can."""
+        market, holding = self.rules(symbol, time), self.state.holdings[symbol]
+        if not isinstance(market, Market):
+            return f"no rules: {market.remedy}"
+        if not self.status(symbol).takes(Side.SELL, limit=True, post_only=False):
+            return f"{symbol} is {self.status(symbol)} at the exchange"
+        quantity = holding.position.quantity
+        if quantity < market.min_quantity:
+            return f"{plain(quantity)} {market.base} is below the minimum of {plain(market.min_quantity)}"
+        worth = EXACT.multiply(quantity, self._sale_price(symbol, holding, purpose))
+        if worth < market.min_notional:
+            return f"{plain(worth)} {market.quote} is below the minimum of {plain(market.min_notional)}"
+        return None
+
+    def _sale_price(self, symbol: str, holding: Holding, purpose: Purpose) -> Decimal:
+        quote = self.quotes.get(symbol)
+        return quote.bid if quote and purpose is not Purpose.TARGET else holding.target
+
+    def awaited(self, now: Time, deaf: frozenset[str]) -> Awaited:
+        """What could change the state after this moment, but for the wishes of pairs in `deaf`."""
+        state, limits = self.state, self.plan.limits
+        soon = state.traded_since_mark or state.marked is None or bool(self.chased())
+        losses = [lost for times in state.losses.values() for lost in times]
+        times = [lost + limits.cooldown for lost in losses] + [lost + limits.guard_window for lost in losses]
+        falls: dict[str, Decimal] = {}
+        rises: dict[str, Decimal] = {}
+        for known in state.orders.values():
+            order = known.order
+            if order.expires is not None:
+                times.append(order.expires)
+            if order.price is not None:
+                (falls if order.side is Side.BUY else rises)[order.symbol] = order.price
+        for symbol, holding in state.holdings.items():
+            if holding.stuck:
+                soon |= self._may_come_free(symbol, holding, times, rises)
+                continue
+            soon |= not state.orders_on(symbol)
+            if holding.leaving is None and self.plan.max_hold is not None:
+                due = holding.opened + self.plan.max_hold
+                soon |= due <= now
+                times.append(due)
+            if holding.leaving is None:
+                stop = EXACT.add(self.stop(symbol, holding), self._tick(symbol))
+                falls[symbol] = max(stop, falls.get(symbol, stop))
+        by = min((Time(time) for time in times if time > now), default=None)
+        return Awaited(soon, by, falls, rises, self._trails(), frozenset(state.holdings), deaf)
+
+    def chased(self) -> list[str]:
+        """The pairs whose wish ended without what it was for, and may be ordered once more."""
+        state, tries = self.state, self.plan.tries
+        return [
+            symbol
+            for symbol, unfilled in state.unfilled.items()
+            if unfilled.attempts < tries
+            and not state.orders_on(symbol)
+            and (symbol not in state.holdings or state.holdings[symbol].stuck)
+        ]
+
+    def _may_come_free(
+        self, symbol: str, holding: Holding, times: list[int], rises: dict[str, Decimal]
+    ) -> bool:
+        """When what is stuck could be sold again: note the time and the price; whether at once."""
+        market, evidence = self.rules(symbol, self.state.time), self.state.evidence.get(symbol)
+        if evidence is not None:
+            times.append(evidence.time + EVIDENCE_AGE + 1)
+        if holding.refusals >= EXIT_TRIES or self.state.orders_on(symbol) or not isinstance(market, Market):
+            return False
+        if self.unsellable(symbol, holding.leaving or Purpose.TARGET, self.state.time) is None:
+            return True
+        if holding.leaving is not None:
+            tick = market.tick_size
+            worth_of_tick = EXACT.multiply(holding.position.quantity, tick)
+            enough = EXACT.multiply(tick, Decimal(steps_down(market.min_notional, worth_of_tick)))
+            rises[symbol] = min(enough, rises.get(symbol, enough))
+        return False
+
+    def _trails(self) -> dict[str, tuple[Decimal, Decimal]]:
+        trailing = self.plan.trailing
+        return {} if trailing is None else {s: (trailing, self._tick(s)) for s in self.stops()}
+
+    def _tick(self, symbol: str) -> Decimal:
+        market = self.rules(symbol, self.state.time)
+        return market.tick_size if isinstance(market, Market) else Decimal(0)
+
+
+def renewed(market: Market, told: Listed) -> Market:
+    """The market with what the exchange told of it since."""
+    return replace(
+        market,
+        tick_size=told.listing.tick_size,
+        lot_step=told.listing.lot_step,
+        min_quantity=told.listing.min_quantity,
+        min_notional=told.listing.min_notional,
+        max_quantity=told.listing.max_quantity,
+        maker_fee=told.maker_fee,
+        taker_fee=told.taker_fee,
+    )

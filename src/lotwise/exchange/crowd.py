@@ -1,0 +1,167 @@
+"""Everybody else: a seeded crowd that keeps a book alive around a fair price.
+
+Laws: time goes in whole steps, so that however it is told the time, equal times give equal bytes; the fair
+price is not the crowd's to move, and it promises nothing: the crowd trades either side with equal odds.
+All that says how much and how often is an assumption, not a measurement: see CrowdSettings.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lotwise.domain.orders import OrderType
+from lotwise.domain.values import Side, Time, require
+from lotwise.exchange.book import opposite
+from lotwise.exchange.book_matcher import BookMatcher
+from lotwise.exchange.dice import Dice
+from lotwise.exchange.paths import Path
+
+STEP = 1000
+"""Milliseconds between two moves of the crowd."""
+
+SIDES = (Side.BUY, Side.SELL)
+REACH = 0.01
+"""The farthest of its orders stand so far from the fair price, and it pays no worse."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdSettings:
+    """Assumptions. turnover: quote units traded in an hour; trades: how many in an hour; half_spread: the
+    nearest orders stand so far from the fair price (a fraction); resting: what waits on each side within
+    REACH, in hours of turnover; levels: orders on each side. Raises BadField."""
+
+    turnover: float = 60_000.0
+    trades: int = 720
+    half_spread: float = 0.0003
+    resting: float = 0.5
+    levels: int = 20
+
+    def __post_init__(self) -> None:
+        require(self.turnover > 0, "turnover", "must be above 0")
+        require(0 < self.trades <= 3600, "trades", "must be from 1 to 3600")
+        require(0 < self.half_spread < REACH, "half_spread", f"must be between 0 and {REACH}")
+        require(self.resting > 0, "resting", "must be above 0")
+        require(2 <= self.levels <= 1000, "levels", "must be from 2 to 1000")
+
+    def offset(self, level: int) -> float:
+        """How far from the fair price a level stands: near ones close together, far ones wide apart."""
+        part = level / (self.levels - 1)
+        return self.half_spread + (REACH - self.half_spread) * part * part
+
+
+class Taking(NamedTuple):
+    """One of the crowd wants to trade at once: `limit` in ticks."""
+
+    side: Side
+    lots: int
+    limit: int
+    type: OrderType
+
+
+Take = Callable[[Taking], int]
+"""Carries out a taking; the lots it got."""
+
+
+class Crowd:
+    """The crowd of one pair. `due` is the time of its next step. Each of its levels is one order or none."""
+
+    def __init__(self, settings: CrowdSettings, path: Path, dice: Dice, due: Time) -> None:
+        self.settings = settings
+        self.path = path
+        self.dice = dice
+        self.due = due
+        self.numbers = {side: [0] * settings.levels for side in SIDES}
+        """The latest order of each level, nearest first; it may be gone."""
+        self._offsets = [settings.offset(level) for level in range(settings.levels)]
+
+    def skip(self) -> None:
+        """Let one step pass without a move."""
+        self.due = Time(self.due + STEP)
+
+    def step(self, matcher: BookMatcher, least: int, take: Take) -> None:
+        """Live through one step. `least`: lots below which no order is made; `take` carries out trades."""
+        now, self.due = self.due, Time(self.due + STEP)
+        matcher.book.time = now
+        move = _Move(self, matcher, max(1, least), take)
+        move.withdraw()
+        move.arbitrage()
+        for side in SIDES:
+            if self.numbers[side][0] not in matcher.book:
+                move.place(side, 0)
+            move.place(side, self.dice.below(self.settings.levels))
+        if self.dice.below(3600) < self.settings.trades:
+            move.trade()
+
+
+class _Move:
+    """What a crowd does in one step, around one fair price. `tick` and `lot` are the market's steps in
+    those of its book."""
+
+    def __init__(self, crowd: Crowd, matcher: BookMatcher, least: int, take: Take) -> None:
+        self.crowd = crowd
+        self.matcher = matcher
+        self.least = least
+        self.take = take
+        price = crowd.path.at(crowd.due - STEP)
+        self.tick, self.lot = matcher.tick_steps, matcher.lot_steps
+        self.fair = price / (matcher.float_tick * self.tick)
+        self.lots_of_one = 1.0 / (price * matcher.float_lot * self.lot)
+
+    def bound(self, side: Side, offset: float) -> int:
+        """The price so far from the fair one, rounded away from it."""
+        tick = self.tick
+        if side is Side.BUY:
+            return max(1, int(self.fair * (1.0 - offset))) * tick
+        return (int(self.fair * (1.0 + offset)) + 1) * tick
+
+    def withdraw(self) -> None:
+        """Take back the orders that the fair price has come too close to."""
+        book, nearest = self.matcher.book, self.crowd.settings.half_spread / 2
+        for side in SIDES:
+            bound, close = self.bound(side, nearest), []
+            sign = 1 if side is Side.BUY else -1
+            for resting in book.queue(side):
+                if (resting.price - bound) * sign <= 0:
+                    break
+                if resting.owner is None:
+                    close.append(resting.number)
+            for number in close:
+                book.cancel(number)
+
+    def arbitrage(self) -> None:
+        """Trade with whoever offers better than the fair price."""
+        book = self.matcher.book
+        for side in SIDES:
+            best, bound = book.best(side), self.bound(side, 0.0)
+            if best is not None and (best > bound if side is Side.BUY else best < bound):
+                taker = opposite(side)
+                self.take(Taking(taker, self.size(0), bound, OrderType.LIMIT))
+
+    def place(self, side: Side, level: int) -> None:
+        """Put an order on a level in place of what stood there; what it meets on its way it takes."""
+        book, numbers = self.matcher.book, self.crowd.numbers[side]
+        if numbers[level] in book:
+            book.cancel(numbers[level])
+        numbers[level] = 0
+        offset = self.crowd._offsets[level] * (0.9 + 0.2 * self.crowd.dice.fraction())
+        price, lots = self.bound(side, offset), self.size(level)
+        other = book.best(opposite(side))
+        if other is not None and (price >= other if side is Side.BUY else price <= other):
+            lots -= self.take(Taking(side, lots, price, OrderType.LIMIT))
+        if lots > 0:
+            numbers[level] = self.matcher.add_crowd(side, price, lots)
+
+    def size(self, level: int) -> int:
+        """Lots of an order: far ones are larger, and chance makes any from a quarter to seven times it."""
+        settings = self.crowd.settings
+        share = (0.5 + level / settings.levels) / settings.levels
+        quote = settings.turnover * settings.resting * share * (0.25 + 1.5 * self.crowd.dice.fraction())
+        return max(self.least, int(quote * self.lots_of_one) * self.lot)
+
+    def trade(self) -> None:
+        """One of the crowd takes what is best, often little and sometimes much."""
+        dice, settings = self.crowd.dice, self.crowd.settings
+        side = SIDES[dice.below(2)]
+        quote = settings.turnover / settings.trades * 4.0 * dice.fraction() * dice.fraction()
+        lots = max(self.least, int(quote * self.lots_of_one) * self.lot)
+        self.take(Taking(side, lots, self.bound(opposite(side), REACH), OrderType.MARKET))
