@@ -4,6 +4,7 @@ Times are medians of several rounds; where there is a peer, what counts is the r
 passes or fails but the ten million sizing cases.
 """
 
+import json
 import statistics
 import subprocess
 import sys
@@ -19,16 +20,10 @@ import numpy as np
 
 from benchmarks.sizing_check import check
 from lotwise import Amount, Market, Opportunity, Policy, exact, size_order
-from lotwise.app.loop import run
-from lotwise.app.settings import load_settings
-from lotwise.app.wire import Source, built_in_market, open_run
 from lotwise.domain.sizing import CEILING_64, UNBOUNDED, Purse, Terms, _frame, choose_lots
 from lotwise.domain.values import EPOCH
 from lotwise.engine.codec import encode
-from lotwise.engine.engine import Engine
-from lotwise.engine.plan import Plan as EnginePlan
-from lotwise.engine.records import Decided, Event, Marked, Record, Submit
-from lotwise.engine.state import State
+from lotwise.engine.records import Marked
 from lotwise.research.compiled import size_batch, walk
 from lotwise.research.projection import Odds, Plan
 from lotwise.store.journal import Journal
@@ -124,46 +119,31 @@ def monte_carlo() -> None:
         say(f"Monte Carlo, {trades} trades a path, one core", f"{steps / 1e6:,.0f} M steps/s", "(aim 200)")
 
 
-class Timed(Engine):
-    """An engine that notes how long each answer took, by what the answer was."""
-
-    def __init__(self, plan: EnginePlan, state: State) -> None:
-        super().__init__(plan, state, {})
-        self.spent: dict[str, list[float]] = defaultdict(list)
-
-    def handle(self, event: Event) -> list[Record]:
-        start = time.perf_counter()
-        records = super().handle(event)
-        self.spent[kind_of(records)].append(time.perf_counter() - start)
-        return records
-
-
-def kind_of(records: list[Record]) -> str:
-    """Silence, one order, one refusal, or something else."""
-    kinds = [type(record) for record in records]
-    if kinds == [Decided, Submit]:
-        return "order"
-    if kinds == [Decided]:
-        return "refusal"
-    return "silence" if not kinds else "other"
+def year() -> None:
+    """Minutes of five pairs through the whole program, with silent bars passed over and without."""
+    whole, some, each = (_ran(*options) for options in (["365"], ["14"], ["14", "--no-skip"]))
+    say("a year of 1m candles, five pairs", f"{whole['run_seconds'] + whole['signals_seconds']:,.1f} s",
+        f"{whole['bars']:,} bars, {whole['visited']:,} moments visited")  # fmt: skip
+    say(
+        "  by bar",
+        f"{whole['us_per_bar']:,.1f} us/bar",
+        f"{whole['orders']:,} orders, {whole['rows']:,} rows",
+    )
+    say("  memory at its peak", f"{whole['peak_mb']:,.0f} MB", "(aim under 500)")
+    for kind in ("order", "refusal", "silence"):
+        unit = "moment" if kind == "silence" else kind
+        say(f"  the engine alone: {kind}", f"{whole['engine_us'][kind]:,.1f} us/{unit}",
+            f"{whole['answers'][kind]:,} of them")  # fmt: skip
+    ratio = each["run_seconds"] / some["run_seconds"]
+    say("passing over silent bars, 14 days", f"{ratio:,.0f} x", f"{each['rows']} rows each way")
+    assert each["rows"] == some["rows"], "skipping must change no row"
 
 
-def engine(folder: Path) -> None:
-    """A run on the built-in market: the whole by bar, and the engine's own share of it."""
-    settings = load_settings(None, None, {"dry_run_wallet": "50", "max_open_trades": 3, "paper.bars": 8_000})
-    source = Source("bench", built_in_market(settings))
-    with Journal(folder / "engine.journal") as journal:
-        joined = open_run(settings, source, journal, None)
-        joined.engine = timed = Timed(joined.engine.plan, joined.engine.state)
-        start = time.perf_counter()
-        run(joined, lambda *_: None)
-        whole = time.perf_counter() - start
-    bars = 8_000 * len(source.candles)
-    say("a run, every bar visited, journal and all", f"{whole / bars * 1e6:,.1f} us/bar", f"{bars:,} bars")
-    for kind, unit in (("silence", "moment"), ("order", "order"), ("refusal", "refusal")):
-        spent = timed.spent[kind]
-        figure = f"{statistics.median(spent) * 1e6:,.1f} us/{unit}"
-        say(f"  the engine alone: {kind}", figure, f"{len(spent):,} of them")
+def _ran(*options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.year", *options]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    result: dict[str, Any] = json.loads(told)
+    return result
 
 
 def journal(folder: Path) -> None:
@@ -190,8 +170,8 @@ def main() -> int:
     sizing()
     monte_carlo()
     with tempfile.TemporaryDirectory() as folder:
-        engine(Path(folder))
         journal(Path(folder))
+    year()
     start_up()
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     result = check(cases, seed=1)

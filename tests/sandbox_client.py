@@ -124,7 +124,7 @@ def client(
     """An account with money and a client of its own."""
     made = made or core()
     made.open_account(name, level)
-    key = credentials(*made_up_key(1, len(made.keys.keys())))
+    key = credentials(*made_up_key(1, len(made.keys.all())))
     made.add_key(ApiKey(key, name, permissions))
     for sum_ in filter(None, money.split(", ")):
         made.deposit(name, amount(sum_), NOW)

@@ -57,6 +57,7 @@ closings = st.one_of(
     st.tuples(st.just(OrderType.LIMIT), ticks, st.none()),
     st.tuples(st.sampled_from([OrderType.STOP_LOSS, OrderType.TAKE_PROFIT]), st.none(), ticks),
 )
+SLEEPING = [type for type in OrderType if type.has_trigger]
 handling = st.tuples(st.sampled_from(SelfTrade), closings)
 Handling = tuple[SelfTrade, tuple[OrderType, int | None, int | None] | None]
 
@@ -119,7 +120,7 @@ class BookLife(RuleBasedStateMachine):
         self.send(account, order, handling)
 
     @rule(account=accounts, name=names, symbol=symbols, side=sides, lots=lots, at=st.tuples(ticks, ticks),
-          type=st.sampled_from([type for type in OrderType if type.has_trigger]), handling=handling)  # fmt: skip
+          type=st.sampled_from(SLEEPING), handling=handling)  # fmt: skip
     def sleeping_order(
         self,
         account: str,
@@ -153,7 +154,8 @@ class BookLife(RuleBasedStateMachine):
         if closing is not None:
             tick = self.markets[order.symbol].tick_size
             type, price, trigger = closing
-            hanging = Closing(type, price and price * tick, trigger and trigger * tick)
+            price_and_trigger = [None if at is None else at * tick for at in (price, trigger)]
+            hanging = Closing(type, *price_and_trigger)
         how = Instructions(self_trade, hanging)
         before = self.exchange.ledger(account)
         refused = self.exchange.check(account, order, how)
@@ -216,7 +218,8 @@ class BookLife(RuleBasedStateMachine):
             if some
         ]
         bids = [level for level in levels if level[0] < middle * market.tick_size]
-        self.exchange.show_depth(symbol, bids, [l for l in levels if l not in bids], Time(self.now))
+        asks = [level for level in levels if level[0] > middle * market.tick_size]
+        self.exchange.show_depth(symbol, bids, asks, Time(self.now))
 
     @rule(symbol=symbols, fee_asset=st.sampled_from(FeeAsset), fees=st.tuples(*[st.integers(0, 30)] * 2),
           finer=st.sampled_from([1, 1, 2, 5]))  # fmt: skip
@@ -236,6 +239,25 @@ class BookLife(RuleBasedStateMachine):
     @rule(symbol=symbols, status=st.sampled_from([*MarketStatus, *[MarketStatus.ONLINE] * 6]))
     def change_status(self, symbol: str, status: MarketStatus) -> None:
         self.exchange.set_status(symbol, status)
+
+    @rule(passed=st.sampled_from([0, 1500, 4000]), side=sides, symbol=symbols)
+    def restart(self, passed: int, side: Side, symbol: str) -> None:
+        """Saved and put back, it goes on as the one that never stopped; the test goes on with it."""
+        saved = json.loads(json.dumps(self.exchange.state()))
+        other = Exchange.from_state(saved, HOUSE)
+        assert other.state() == self.exchange.state()
+        self.now += passed
+        order = replace(self.make("z", symbol, side, 20), time=Time(self.now))
+        done = [
+            (
+                exchange.advance(Time(self.now)),
+                exchange.accept("ann", order, Time(self.now)),
+                exchange.state(),
+            )
+            for exchange in (self.exchange, other)
+        ]
+        assert done[0] == done[1]
+        self.exchange = other
 
     @invariant()
     def nothing_appears_or_vanishes(self) -> None:

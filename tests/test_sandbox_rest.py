@@ -53,7 +53,10 @@ def test_clients_in_the_eea_see_no_usdt(a: Client) -> None:
 
 
 def test_info_chooses_what_of_a_pair_is_told(a: Client) -> None:
-    assert set(a.public("AssetPairs", pair="XBTUSD", info="margin")["XXBTZUSD"]) == {"margin_call", "margin_stop"}
+    assert set(a.public("AssetPairs", pair="XBTUSD", info="margin")["XXBTZUSD"]) == {
+        "margin_call",
+        "margin_stop",
+    }
     assert a.public("AssetPairs", info="all") == "EGeneral:Invalid arguments:info"
 
 
@@ -123,7 +126,12 @@ def test_a_limit_order_waits_and_holds_its_cost_and_fee(a: Client) -> None:
 def test_a_market_order_trades_at_once_and_is_booked(a: Client) -> None:
     txid = a.placed("buy 1 SOLUSDT market")
     order = a.told(txid)
-    assert (order["status"], order["reason"], order["cost"], order["fee"]) == ("closed", None, "100.10000", "0.80080")
+    assert (order["status"], order["reason"], order["cost"], order["fee"]) == (
+        "closed",
+        None,
+        "100.10000",
+        "0.80080",
+    )
     (trade_id,) = order["trades"]
     trade = a.private("TradesHistory", ledgers="true")["trades"][trade_id]
     assert (trade["ordertxid"], trade["ordertype"], trade["maker"]) == (txid, "market", False)
@@ -156,7 +164,11 @@ def test_validate_checks_everything_and_does_nothing(a: Client) -> None:
 
 def test_a_post_only_order_that_would_cross_is_taken_then_cancelled(a: Client) -> None:
     order = a.told(a.placed("buy 1 SOLUSDT limit 100.1", oflags="post"))
-    assert (order["status"], order["reason"], order["vol_exec"]) == ("canceled", "Post only order", "0.00000000")
+    assert (order["status"], order["reason"], order["vol_exec"]) == (
+        "canceled",
+        "Post only order",
+        "0.00000000",
+    )
 
 
 def test_what_cannot_wait_is_cancelled_and_all_or_nothing_is_nothing(a: Client) -> None:
@@ -185,7 +197,9 @@ def test_a_stop_holds_its_coins_until_the_price_wakes_it(a: Client) -> None:
 
 
 def test_a_conditional_close_is_placed_for_what_is_filled(a: Client) -> None:
-    told = a.order("buy 1 SOLUSDT limit 100.1", userref=9, **{"close[ordertype]": "limit", "close[price]": "#5%"})
+    told = a.order(
+        "buy 1 SOLUSDT limit 100.1", userref=9, **{"close[ordertype]": "limit", "close[price]": "#5%"}
+    )
     assert told["descr"]["close"] == "close position @ limit 104.89"
     ((_, child),) = a.private("OpenOrders")["open"].items()
     assert (child["refid"], child["userref"]) == (told["txid"][0], 9)
@@ -279,7 +293,9 @@ def test_in_maintenance_only_the_clock_and_the_status_answer(a: Client) -> None:
     a.core.set_system_status("maintenance")
     assert a.public("SystemStatus")["status"] == "maintenance"
     assert a.public("Time")["unixtime"] == a.now // 1000
-    assert a.order(PLACED) == a.private("Balance") == a.public("Depth", pair="SOLUSDT") == "EService:Unavailable"
+    assert (
+        a.order(PLACED) == a.private("Balance") == a.public("Depth", pair="SOLUSDT") == "EService:Unavailable"
+    )
     a.core.set_system_status("online")
     assert a.placed(PLACED)
 
@@ -319,7 +335,10 @@ def test_an_order_amended_to_what_is_filled_ends(a: Client) -> None:
         ({"order_qty": "0"}, "EGeneral:Invalid arguments:order_qty"),
         ({"order_qty": "0.01"}, "EGeneral:Invalid arguments:volume minimum not met"),
         ({"order_qty": "100"}, "EOrder:Insufficient funds"),
-        ({"limit_price": "99.005"}, "EOrder:Invalid price:SOL/USDT price can only be specified up to 2 decimals."),
+        (
+            {"limit_price": "99.005"},
+            "EOrder:Invalid price:SOL/USDT price can only be specified up to 2 decimals.",
+        ),
         ({"limit_price": "100.1", "post_only": "true"}, "EOrder:Post only order"),
         ({"display_qty": "1"}, "EGeneral:Invalid arguments:display_qty"),
         ({"order_qty": "2", "deadline": rfc3339(Time(NOW - 1))}, "EService:Deadline elapsed"),
@@ -521,7 +540,7 @@ def test_goes_on_after_a_restart_as_if_there_had_been_none(a: Client) -> None:
     again = core()
     again.exchange = a.core.exchange
     again.desk.exchange = a.core.exchange
-    for key in a.core.keys.keys():
+    for key in a.core.keys.all():
         again.open_account(key.account)
         again.add_key(key)
     again.restore(saved)

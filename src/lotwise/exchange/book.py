@@ -7,7 +7,7 @@ the next sequence number. The book compares no two sides: who enters it crossing
 
 from bisect import bisect_left, insort
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -194,6 +194,22 @@ class OrderBook:
         if count > len(self._changes):
             return None
         return list(islice(self._changes, len(self._changes) - count, None))
+
+    def put_back(
+        self,
+        sequence: int,
+        time: Time,
+        times: Iterable[tuple[Side, int, Time]],
+        spreads: Iterable[tuple[Time, int, int]],
+    ) -> None:
+        """Set what a book that was just filled again remembered of its past."""
+        self._changes.clear()
+        self.sequence, self.time = sequence, time
+        for side, price, changed in times:
+            half = self._half(side)
+            half.levels[price * half.sign].time = changed
+        self.spreads.clear()
+        self.spreads.extend(spreads)
 
     def _half(self, side: Side) -> _Half:
         return self._bids if side is Side.BUY else self._asks

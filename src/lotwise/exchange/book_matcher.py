@@ -22,10 +22,10 @@ class BookMatcher:
 
     prints = True
 
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, tick: Decimal | None = None, lot: Decimal | None = None) -> None:
         self.symbol = market.symbol
-        self.tick = market.tick_size
-        self.lot = market.lot_step
+        self.tick = tick or market.tick_size
+        self.lot = lot or market.lot_step
         self.book = OrderBook()
         self._steps(market)
         self.crowd_issued = 0

@@ -8,7 +8,7 @@ an order's hold always covers what its trades take.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NamedTuple
 
 from lotwise.domain.market import FeeAsset, Liquidity, Market
@@ -105,7 +105,12 @@ class OpenOrder:
 
 def terms_for(order: Order, market: Market) -> Market:
     """The rules and fees of an order: the market's, with the fee in the asset that the order asks for."""
-    return market if order.fee_asset is None else replace(market, fee_asset=order.fee_asset)
+    return market if order.fee_asset in (None, market.fee_asset) else _taking_fees_in(market, order.fee_asset)
+
+
+@lru_cache(maxsize=1024)
+def _taking_fees_in(market: Market, fee_asset: FeeAsset) -> Market:
+    return replace(market, fee_asset=fee_asset)
 
 
 def charge(side: Side, terms: Market, trades: Sequence[Trade]) -> tuple[Decimal, Decimal]:

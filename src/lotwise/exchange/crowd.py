@@ -62,6 +62,18 @@ Take = Callable[[Taking], int]
 """Carries out a taking; the lots it got."""
 
 
+def join(matcher: BookMatcher, wanted: Taking, take: Take) -> int:
+    """Let one of the crowd take what its limit reaches and wait with the rest; its number, 0 when nothing is
+    left. What follows from a trade may bring another order within reach, so it looks again each time."""
+    lots = wanted.lots
+    while lots > 0:
+        other = matcher.book.best(opposite(wanted.side))
+        if other is None or (wanted.limit < other if wanted.side is Side.BUY else wanted.limit > other):
+            return matcher.add_crowd(wanted.side, wanted.limit, lots)
+        lots -= take(wanted._replace(lots=lots))
+    return 0
+
+
 class Crowd:
     """The crowd of one pair. `due` is the time of its next step. Each of its levels is one order or none."""
 
@@ -145,11 +157,7 @@ class _Move:
         numbers[level] = 0
         offset = self.crowd._offsets[level] * (0.9 + 0.2 * self.crowd.dice.fraction())
         price, lots = self.bound(side, offset), self.size(level)
-        other = book.best(opposite(side))
-        if other is not None and (price >= other if side is Side.BUY else price <= other):
-            lots -= self.take(Taking(side, lots, price, OrderType.LIMIT))
-        if lots > 0:
-            numbers[level] = self.matcher.add_crowd(side, price, lots)
+        numbers[level] = join(self.matcher, Taking(side, lots, price, OrderType.LIMIT), self.take)
 
     def size(self, level: int) -> int:
         """Lots of an order: far ones are larger, and chance makes any from a quarter to seven times it."""

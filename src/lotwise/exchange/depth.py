@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from lotwise.domain.orders import OrderType
 from lotwise.domain.values import Side, require
-from lotwise.exchange.book import Resting, opposite
+from lotwise.exchange.book import Resting
 from lotwise.exchange.book_matcher import BookMatcher
-from lotwise.exchange.crowd import Take, Taking
+from lotwise.exchange.crowd import Take, Taking, join
 
 Levels = Iterable[tuple[Decimal, Decimal]]
 """(price, quantity), on the pair's grid."""
@@ -50,8 +50,4 @@ def _withdraw(matcher: BookMatcher, side: Side, wanted: dict[int, int]) -> None:
 def _supply(matcher: BookMatcher, wanted: Taking, take: Take) -> None:
     side, lots, price, _ = wanted
     lots -= sum(there.lots for there in matcher.book.at(side, price) if there.owner is None)
-    other = matcher.book.best(opposite(side))
-    if lots > 0 and other is not None and (price >= other if side is Side.BUY else price <= other):
-        lots -= take(wanted._replace(lots=lots))
-    if lots > 0:
-        matcher.add_crowd(side, price, lots)
+    join(matcher, wanted._replace(lots=lots), take)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from typing import Any, Self
 
 from lotwise.domain.market import Candle, Market, MarketStatus, Quote
 from lotwise.domain.orders import Accepted, Fill, Order, Rejection, Report
@@ -31,7 +32,9 @@ from lotwise.exchange.events import ON_REQUEST, PLAIN, Amendment, Instructions, 
 from lotwise.exchange.floor import Floor
 from lotwise.exchange.house import HouseRules, Matching
 from lotwise.exchange.pairs import Pair
+from lotwise.exchange.paths import Path
 from lotwise.exchange.rules import not_open
+from lotwise.exchange.saving import load, save
 from lotwise.exchange.tape import Tape
 from lotwise.ledger import postings
 from lotwise.ledger.postings import FREE, Entry, Ledger
@@ -275,7 +278,25 @@ class Exchange:
         lay_depth(pair.matched_by_book, bids, asks, partial(self._floor.crowd_takes, pair))
         return self._floor.heard()
 
-    # Putting back
+    # Saving and putting back
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON's kinds of data."""
+        return save(self._floor, self._slippage, self._spread)
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        house: HouseRules = HouseRules(),  # noqa: B008  frozen
+        paths: Mapping[str, Path] | None = None,
+    ) -> Self:
+        """The exchange that gave this state, as exactly as if it had never been away. `house` is given
+        again, and so are `paths`, by symbol, that were not made up. Raises ValueError."""
+        floor, slippage, spread = load(state, house, paths or {})
+        exchange = cls({}, slippage, spread, house=house)
+        exchange._floor = floor
+        return exchange
 
     def restore(self, account: str, balances: Iterable[Amount], orders: Iterable[OpenOrder]) -> None:
         """Put back, unchecked, what an account owns in all (free and held) and its waiting orders.

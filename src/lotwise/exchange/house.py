@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from functools import reduce
+from functools import lru_cache, reduce
 
-from lotwise.domain.market import FeeSchedule, Market
+from lotwise.domain.market import FeeSchedule, FeeTier, Market
 from lotwise.domain.values import EXACT, require, require_exact
 
 Fees = Callable[[str, Market, Mapping[str, Decimal]], Market]
@@ -52,8 +52,11 @@ def ladder(schedule: FeeSchedule, dollars: frozenset[str]) -> Fees:
     def fees(account: str, market: Market, volume: Mapping[str, Decimal]) -> Market:
         traded = reduce(EXACT.add, (volume[asset] for asset in dollars & volume.keys()), Decimal(0))
         tier = schedule.tier(traded)
-        if (tier.maker_fee, tier.taker_fee) == (market.maker_fee, market.taker_fee):
-            return market
-        return replace(market, maker_fee=tier.maker_fee, taker_fee=tier.taker_fee)
+        return _with_rates(market, tier)
 
     return fees
+
+
+@lru_cache(maxsize=1024)
+def _with_rates(market: Market, tier: FeeTier) -> Market:
+    return replace(market, maker_fee=tier.maker_fee, taker_fee=tier.taker_fee)

@@ -209,6 +209,9 @@ def _amend(request: Request, params: Mapping[str, Any]) -> Call:
 def _edit(request: Request, params: Mapping[str, Any]) -> Call:
     for name in ("order_id", "symbol"):
         _require(request, params, name)
+    if params.get("reduce_only"):
+        # REST's EditOrder has no word for it.
+        raise request.refused(f"{INVALID}:reduce_only")
     trigger = _price(request, params.get("triggers", {}), "price")
     parameters = {
         "txid": params["order_id"],

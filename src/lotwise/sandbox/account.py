@@ -29,6 +29,9 @@ MAX_OFFSET = 10**9
 MAX_ORDER_IDS = 50
 MAX_TRADE_IDS = 20
 UNIT = Decimal("0.0001")
+FINE = Decimal("0.000000000001")
+"""To this an inverse price is cut."""
+
 DOLLARS = frozenset({"USD", "USDT", "USDC"})
 """Assets that are worth one another here, and in which trades count for the fee tier."""
 
@@ -180,8 +183,8 @@ def _worth(asset: str, wanted: str, quotes: Mapping[str, Quote]) -> Decimal:
         if f"{asset}/{other}" in quotes:
             return quotes[f"{asset}/{other}"].bid
         if f"{other}/{asset}" in quotes:
-            price = EXACT.multiply(quotes[f"{other}/{asset}"].ask, UNIT)
-            return EXACT.multiply(Decimal(steps_down(Decimal(1), price)), UNIT)
+            price = EXACT.multiply(quotes[f"{other}/{asset}"].ask, FINE)
+            return EXACT.multiply(Decimal(steps_down(Decimal(1), price)), FINE)
     return ZERO
 
 

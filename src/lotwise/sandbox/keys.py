@@ -86,7 +86,7 @@ class KeyRing:
             raise Refused(INVALID_KEY)
         return self._keys[key]
 
-    def keys(self) -> tuple[ApiKey, ...]:
+    def all(self) -> tuple[ApiKey, ...]:
         """All keys in the order in which they came."""
         return tuple(self._keys.values())
 
