@@ -114,3 +114,103 @@ def told_of(symbol: str, bar: int, status: MarketStatus, **changes: Any) -> List
 def usdt(number: str, bar: int) -> Deposited:
     """Money that comes (or leaves) after so many bars."""
     return Deposited(Amount(D(number), "USDT"), at(bar))
+
+
+def spread_out(market: Market, random: Random) -> Market:
+    """The rules with one of them changed."""
+    factor = D(random.choice(["0.5", "1", "1.5", "2", "4", "8"]))
+    match random.choice(["ordermin", "ordermin", "costmin", "tick", "lot", "fees", "most"]):
+        case "ordermin":
+            return replace(market, min_quantity=market.min_quantity * factor)
+        case "costmin":
+            return replace(market, min_notional=D("0.5") * factor)
+        case "tick":
+            return replace(market, tick_size=market.tick_size * random.choice([1, 5, 10]))
+        case "lot":
+            return replace(market, lot_step=D(1).scaleb(market.min_quantity.adjusted() - random.randint(0, 3)))
+        case "fees":
+            return replace(market, maker_fee=D("0.0025") * factor / 2, taker_fee=D("0.004") * factor / 2)
+        case _:
+            return replace(market, max_quantity=market.min_quantity * random.choice([1, 3, 40]))
+
+
+class Shifting:
+    """Rules that change at set times, each change on top of those before; the same for one seed."""
+
+    def __init__(self, random: Random, symbols: list[str], times: list[Time]) -> None:
+        self.steps = {symbol: [(Time(0), market_of(symbol))] for symbol in symbols}
+        for time in times:
+            steps = self.steps[random.choice(symbols)]
+            steps.append((time, spread_out(steps[random.choice([0, -1])][1], random)))
+
+    def __call__(self, market: Market, time: Time) -> Market:
+        found = next(market for since, market in reversed(self.steps[market.symbol]) if since <= time)
+        return found if found.fee_asset is market.fee_asset else replace(found, fee_asset=market.fee_asset)
+
+
+def walk(random: Random, symbol: str, timeframe: str, many: int) -> Candles:
+    """A wild walk of so many bars, of which some are missing; each trades about what a small order is."""
+    bar, (price, step) = {"15m": HOUR // 4, "1h": HOUR, "4h": 4 * HOUR}[timeframe], STARTS[symbol]
+    rows, dates, volumes = [], [], []
+    for number in range(many):
+        points = [price]
+        for _ in range(4):
+            points.append(max(1, points[-1] + random.randint(-price // 60 - 1, price // 60 + 1)))
+        if random.random() < 0.03:
+            points[1:] = [max(1, point * random.choice([70, 90, 110, 130]) // 100) for point in points[1:]]
+        if random.random() < 0.95 or not rows:
+            rows.append((price, max(points), min(points), points[-1]))
+            dates.append(START + bar * number)
+            volumes.append(random.choice([0.0, 1.0, 30.0, 1e4]) * random.random() / (price * float(step)))
+        price = points[-1]
+    first, high, low, last = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    times = np.array(dates, dtype=np.int64)
+    return Candles(symbol, timeframe, times, first, high, low, last, step, np.array(volumes))
+
+
+STARTS = {SOL: (18000, D("0.01")), ADA: (780000, D("0.000001")), "DOGE/USDT": (22300, D("0.00001"))}
+
+
+def wishes_drawn(random: Random, many: int) -> list[float]:
+    often = random.choice([0.1, 0.5])
+    return [random.choice([1.0, 0.7, 0.4, -0.5]) if random.random() < often else 0.0 for _ in range(many)]
+
+
+def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
+    """A world in which much happens, and settings to live in it."""
+    pick, timeframe = random.choice, random.choice(["15m", "1h", "4h", "4h"])
+    symbols = random.sample(sorted(STARTS), random.randint(1, 3))
+    candles = {symbol: walk(random, symbol, timeframe, many) for symbol in symbols}
+    bar = candles[symbols[0]].bar
+    times = [Time(START + bar * number) for number in range(1, many)]
+    rules = Shifting(random, symbols, sorted(random.sample(times, pick([0, 3, 12]))))
+    happenings: list[Deposited | Listed] = []
+    for time in sorted(random.sample(times, pick([0, 2, 8]))):
+        symbol = pick(symbols)
+        if random.random() < 0.4:
+            happenings.append(Deposited(Amount(D(pick(["10", "2.5", "-0.00001", "-1", "-4"])), "USDT"), time))
+        else:
+            status = pick([MarketStatus.ONLINE, MarketStatus.ONLINE, *MarketStatus])
+            told = listed(rules(rules.steps[symbol][0][1], time), time)
+            happenings.append(replace(told, status=status))
+    settings = {
+        "timeframe": timeframe,
+        "dry_run_wallet": pick(["2.6", "5", "12", "60"]),
+        "max_open_trades": pick([1, 2, 4]),
+        "stoploss": pick(["-0.01", "-0.03", "-0.2"]),
+        "target": pick(["0.012", "0.03", "0.1"]),
+        "trailing_stop": pick([0, 0, "0.02"]),
+        "max_hold_bars": pick([0, 0, 7]),
+        "sizing__max_order_size_usdt": pick([3, 10, 30]),
+        "sizing__tier_min_costs__TIER_1": pick(["0", "2.5"]),
+        "sizing__tier_min_costs__MEME": pick(["0", "2.5"]),
+        "sizing__fee_asset": pick(["quote", "base"]),
+        "entry__style": pick(["maker", "maker", "taker", "maker_then_taker"]),
+        "entry__lifetime_bars": pick([1, 3]),
+        "entry__replaces": pick([0, 2]),
+        "limits__drawdown": pick([0, "0.2"]),
+        "limits__cooldown_bars": pick([0, 5]),
+        "paper__volume_share": pick([0, "0.3", "0.01"]),
+    }
+    wishes = {symbol: wishes_drawn(random, many) for symbol in symbols}
+    return World(candles, wishes, tuple(happenings), rules), settings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lotwise.domain.market import Market, MarketStatus
-from lotwise.domain.values import Time, amount
+from lotwise.domain.values import BadField, Time, amount
 from lotwise.exchange.crowd import Crowd, CrowdSettings
 from lotwise.exchange.dice import Dice
 from lotwise.exchange.exchange import Exchange
@@ -272,6 +272,22 @@ def test_a_private_channel_needs_a_valid_token(world: World) -> None:
 
 def test_an_unknown_method_is_refused(world: World) -> None:
     assert error(world.connect().say("dance")) == "Unsupported event"
+
+
+def test_a_pair_that_is_gone_takes_no_new_listeners_and_lets_the_old_ones_go(world: World) -> None:
+    client = world.connect()
+    client.say("subscribe", channel="trade", symbol=[SOL])
+    world.exchange.set_status(SOL, MarketStatus.OFFLINE)
+    assert error(world.connect().say("subscribe", channel="trade", symbol=[SOL])) == (
+        "Currency pair not supported SOL/USD"
+    )
+    assert client.say("unsubscribe", channel="trade", symbol=[SOL])[-1]["success"]
+
+
+def test_an_exchange_without_books_has_no_stream() -> None:
+    candles = Exchange(MARKETS, house=HouseRules(Matching.CANDLE))
+    with pytest.raises(BadField):
+        CoreHouse(Core(candles))
 
 
 # Market data

@@ -1,6 +1,7 @@
 """The book channel, checked by a client that knows nothing but Kraken's guide to it."""
 
 import zlib
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,7 @@ from lotwise.domain.values import Side
 from lotwise.kraken.checksum import Level
 from lotwise.kraken.stream import Message, read
 from lotwise.sandbox.stream_topics import changed_levels
-from tests.test_sandbox_stream import BTC, SOL, World, of
+from tests.test_sandbox_stream import BTC, MARKETS, SOL, World, of
 
 
 class Copy:
@@ -133,6 +134,19 @@ def test_what_is_told_of_a_side_makes_the_old_view_the_next(
     assert tuple(ordered[:depth]) == new
     assert len({price for price, _ in told}) == len(told)
     assert not told or old != new
+    # Kraken's guide: no quantity 0 comes for a level that fell out of the depth.
+    if len(new) == depth:
+        assert all(quantity or (price > new[-1][0]) == (side is Side.BUY) for price, quantity in told)
+
+
+def test_levels_off_the_grid_of_new_rules_are_still_told() -> None:
+    world = World(crowd=False)
+    far = (Decimal("40000.3"), Decimal("0.12345678")), (Decimal(70_000), Decimal(1))
+    world.exchange.show_depth(BTC, far[:1], far[1:], world.now)
+    world.exchange.list_market(replace(MARKETS[BTC], tick_size=Decimal(1), lot_step=Decimal("0.0001")))
+    book = of("book", world.connect().say("subscribe", channel="book", symbol=[BTC]))[0]["data"][0]
+    assert book["bids"] == [{"price": Decimal("40000.3"), "qty": Decimal("0.12345678")}]
+    assert f"{book['asks'][0]['price']:f}" == "70000"
 
 
 def view(levels: dict[int, int], depth: int, side: Side) -> tuple[Level, ...]:

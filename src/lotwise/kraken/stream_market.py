@@ -8,7 +8,7 @@ them. Shapes: Kraken's documentation of 2026-05-27 and messages recorded in Sept
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, Inexact
 from enum import StrEnum
 from typing import Any
 
@@ -97,19 +97,20 @@ class BookChange:
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """Prints the numbers of one pair with exactly its decimals."""
+    """Prints the numbers of one pair with exactly its decimals; with more only where a number has more,
+    as those of a pair whose steps have grown."""
 
     digits: Digits
     price_unit: Decimal
     lot: Decimal
 
     def price(self, number: Decimal) -> Decimal:
-        """A price of the pair's grid; raises decimal.Inexact off it."""
-        return number.quantize(self.price_unit, context=EXACT)
+        """A price."""
+        return _printed(number, self.price_unit)
 
     def quantity(self, number: Decimal) -> Decimal:
-        """A quantity of the pair's grid; raises decimal.Inexact off it."""
-        return number.quantize(self.lot, context=EXACT)
+        """A quantity."""
+        return _printed(number, self.lot)
 
     def average(self, number: Decimal) -> Decimal:
         """A price that need not lie on the grid, cut to its decimals: it is shown, not traded at."""
@@ -118,6 +119,13 @@ class Printer:
     def levels(self, levels: Iterable[Level]) -> tuple[Level, ...]:
         """Prices and quantities of one side of a book."""
         return tuple((self.price(price), self.quantity(quantity)) for price, quantity in levels)
+
+
+def _printed(number: Decimal, unit: Decimal) -> Decimal:
+    try:
+        return number.quantize(unit, context=EXACT)
+    except Inexact:
+        return number
 
 
 def printer_of(market: Market) -> Printer:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lotwise.domain.market import MarketStatus
 from lotwise.domain.values import Time
 from lotwise.kraken.stream import (
     ALREADY_SUBSCRIBED,
@@ -217,7 +218,6 @@ class Session:
         answers: list[Message] = []
         for subscription in subscriptions(request):
             try:
-                self._check_symbol(request, subscription)
                 ended = self._end(request, subscription)
                 answers.append(success(request, acknowledged(ended, False), now, now))
             except Refused as refused:
@@ -266,7 +266,7 @@ class Session:
         if key is None:
             raise request.refused(INVALID_SESSION)
         symbol = request.params.get("symbol")
-        if isinstance(symbol, str) and symbol not in self._house.listed():
+        if isinstance(symbol, str) and not self._trades(symbol):
             raise request.refused(UNKNOWN_ORDER_PAIR)
         return [self._carry_out(request, call, key, now) for call in calls(request, now)]
 
@@ -278,8 +278,12 @@ class Session:
 
     def _check_symbol(self, request: Request, subscription: Subscription) -> None:
         symbol = subscription.symbol
-        if symbol is not None and symbol not in self._house.listed():
+        if symbol is not None and not self._trades(symbol):
             raise self._refused(request, subscription, f"{UNKNOWN_PAIR} {symbol}")
+
+    def _trades(self, symbol: str) -> bool:
+        pair = self._house.pair(symbol)
+        return pair is not None and pair.status is not MarketStatus.OFFLINE
 
     def _most_requests(self, key: str, now: Time) -> int:
         symbol = next(iter(self._house.listed()), "")

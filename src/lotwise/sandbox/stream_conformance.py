@@ -140,6 +140,7 @@ DOUBTS: tuple[str, ...] = (
     "time passes between sending and taking.",
     "A private connection is closed after a minute without a private subscription even if it pings or "
     "trades.",
+    "A token opens every private channel, whatever else its key may do; calls ask for their permissions.",
     "has_index is false for every pair, and collateral_value 0 for every asset: there is no margin.",
     "trade_id in executions counts the trades of all pairs, in the trade channel those of one.",
 )

@@ -27,10 +27,12 @@ PERCENT_UNIT = Decimal("0.01")
 
 
 class CoreHouse:
-    """The seams of `stream_ports` over one core."""
+    """The seams of `stream_ports` over one core. Raises BadField for an exchange that has no books."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._desk, self._exchange = core, core.desk, core.exchange
+        for symbol in core.exchange.markets():
+            core.exchange.book(symbol)
 
     # Public
 
@@ -46,6 +48,11 @@ class CoreHouse:
         """Every pair with its rules and status."""
         markets = self._exchange.markets()
         return {symbol: Listed(market, self._exchange.status(symbol)) for symbol, market in markets.items()}
+
+    def pair(self, symbol: str) -> Listed | None:
+        """One pair."""
+        market = self._exchange.markets().get(symbol)
+        return None if market is None else Listed(market, self._exchange.status(symbol))
 
     def book_number(self, symbol: str) -> int:
         """The number of the book's last change."""

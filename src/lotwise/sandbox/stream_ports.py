@@ -37,6 +37,9 @@ class PublicSide(Protocol):
     def listed(self) -> Mapping[str, Listed]:
         """Every pair by its symbol."""
 
+    def pair(self, symbol: str) -> Listed | None:
+        """One pair; None when there is none of that symbol."""
+
     def book_number(self, symbol: str) -> int:
         """The number of the last change of the pair's book."""
 

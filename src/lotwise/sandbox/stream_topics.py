@@ -80,23 +80,30 @@ class TickerTopic:
     def __init__(self, side: PublicSide, lines: Lines, symbol: str, trigger: str) -> None:
         self.lines = lines
         self._side, self._symbol, self._on_best = side, symbol, trigger == BEST
-        self._seen = self._state()
+        self._number = self._count()
+        self._best = self._prices()
 
     def advance(self, now: Time) -> None:
-        state = self._state()
-        if state == self._seen:
+        number = self._count()
+        if number == self._number:
             return
-        self._seen = state
+        self._number = number
+        best = self._prices()
+        if self._on_best and best == self._best:
+            return
+        self._best = best
         for told in self._tell(Kind.UPDATE, now):
             self.lines.add(told)
 
     def snapshot(self, now: Time) -> list[Message]:
         return self._tell(Kind.SNAPSHOT, now)
 
-    def _state(self) -> object:
-        if self._on_best:
-            return [side[:1] for side in self._side.depth(self._symbol, 1)]
-        return self._side.trade_number(self._symbol)
+    def _count(self) -> int:
+        side = self._side
+        return side.book_number(self._symbol) if self._on_best else side.trade_number(self._symbol)
+
+    def _prices(self) -> tuple[list[Level], ...]:
+        return tuple(list(levels) for levels in self._side.depth(self._symbol, 1))
 
     def _tell(self, kind: Kind, now: Time) -> list[Message]:
         ticker = self._side.ticker(self._symbol, now)
@@ -211,14 +218,19 @@ class BarTopic:
 
 
 class InstrumentTopic:
-    """Speaks of each pair whose rules or status changed, and of assets that came with a new pair."""
+    """Speaks of each pair whose rules or status changed, and of assets that came with a new pair. It
+    looks once at each moment, however many clients ask."""
 
     def __init__(self, side: PublicSide, lines: Lines) -> None:
         self.lines = lines
         self._side = side
         self._seen = dict(side.listed())
+        self._looked: Time | None = None
 
     def advance(self, now: Time) -> None:
+        if now == self._looked:
+            return
+        self._looked = now
         listed = dict(self._side.listed())
         changed = {symbol: pair for symbol, pair in listed.items() if self._seen.get(symbol) != pair}
         gone = self._seen.keys() - listed.keys()
@@ -248,7 +260,9 @@ def _instruments(assets: Sequence[str], pairs: dict[str, Listed]) -> Message:
 
 
 def _printer(side: PublicSide, symbol: str) -> Printer:
-    return printer_of(side.listed()[symbol].market)
+    pair = side.pair(symbol)
+    assert pair is not None, f"{symbol} has subscribers and no rules"
+    return printer_of(pair.market)
 
 
 class Hub:

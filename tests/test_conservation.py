@@ -1,0 +1,106 @@
+"""Whatever happens to a run, nothing is made and nothing is lost: many short seeded runs in worlds that
+fill orders in parts, change their rules, close pairs, and move money in and out."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+from lotwise.app.wire import Run
+from lotwise.domain.market import Market
+from lotwise.domain.orders import SIZE_REJECTIONS, Fill, Order, Rejected, RejectionKind
+from lotwise.domain.values import EXACT, Side
+from lotwise.engine.records import Deposited, Listed, MarketUpdate, Record, Stranded, Submit
+from lotwise.ledger.postings import Ledger
+from lotwise.venues.simulated import ACCOUNT
+from tests.test_happenings import live, world_drawn
+
+RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
+
+Refusal = tuple[str, RejectionKind, Market]
+
+
+@dataclass
+class Auditor:
+    """Looks at a run after each of its moments. `told`: how much of each pair was last said to be stuck."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    told: dict[str, Decimal] = field(default_factory=dict)
+    refused: Counter[Refusal] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, run: Run, update: MarketUpdate, moment: list[Record]) -> None:
+        for record in moment:
+            self.take_note(run, record)
+        ours, theirs = run.engine.state.ledger, run.venue.exchange.ledger(ACCOUNT)
+        for asset in ours.assets() | theirs.assets():
+            assert ours.total(asset) == theirs.total(asset)
+        for ledger in (ours, theirs):
+            assert not any(sums(ledger).values())
+        self.look_for_dust(run, update)
+
+    def take_note(self, run: Run, record: Record) -> None:
+        self.seen[type(record).__name__] += 1
+        match record:
+            case Submit(order):
+                self.orders[order.client_id] = order
+            case Stranded(symbol, quantity):
+                self.told[symbol] = quantity
+            case Fill():
+                self.seen["part of a fill"] += record.quantity < self.orders[record.client_id].quantity
+            case Listed():
+                self.statuses[record.status] += 1
+            case Rejected(client_id, rejection) if self.orders[client_id].side is Side.SELL:
+                order = self.orders[client_id]
+                holding = run.engine.state.holdings[order.symbol]
+                assert holding.stuck or run.engine.state.orders_on(order.symbol)
+                self.told[order.symbol] = holding.position.quantity
+                if rejection.kind in SIZE_REJECTIONS:
+                    self.refused[order.symbol, rejection.kind, run.venue.exchange.markets()[order.symbol]] += 1
+            case _:
+                pass
+
+    def look_for_dust(self, run: Run, update: MarketUpdate) -> None:
+        """All coins belong to a holding, and each holding is at work or was said to be stuck as a whole."""
+        state = run.engine.state
+        for asset in state.ledger.assets() - {"USDT"}:
+            holding = state.holdings[f"{asset}/USDT"]
+            assert holding.position.quantity == state.ledger.total(asset).number
+        for symbol, holding in state.holdings.items():
+            if state.orders_on(symbol) or holding.refused == update.time:
+                continue
+            assert holding.stuck, f"{holding} is neither at work nor stuck"
+            assert holding.position.quantity <= self.told[symbol]
+
+
+def sums(ledger: Ledger) -> dict[str, Decimal]:
+    """What the accounts of each asset add up to."""
+    found: dict[str, Decimal] = {}
+    for account, number in ledger.balances.items():
+        asset = account.rpartition(":")[2]
+        found[asset] = EXACT.add(found.get(asset, Decimal(0)), number)
+    return found
+
+
+def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: Path, say: list[str]) -> None:
+    seen: Counter[str] = Counter()
+    refusals = repeated = 0
+    for seed in range(RUNS):
+        world, settings = world_drawn(Random(seed))
+        auditor = Auditor()
+        try:
+            live(tmp_path / f"{seed}.journal", world, auditor, **settings)
+        except BaseException as trouble:
+            trouble.add_note(f"seed {seed}")
+            raise
+        (tmp_path / f"{seed}.journal").unlink()
+        seen += auditor.seen
+        refusals += sum(auditor.refused.values())
+        repeated += sum(count - 1 for count in auditor.refused.values())
+    kinds = ("Submit", "Fill", "part of a fill", "Stranded", "Listed", Deposited.__name__, "Unexplained")
+    say.append(f"{RUNS} random runs, conserved: " + ", ".join(f"{seen[kind]} {kind}" for kind in kinds))
+    say.append(f"refused sells {refusals}, of which repeated {repeated}")
+    assert repeated == 0
