@@ -25,9 +25,11 @@ from lotwise.domain.values import Amount, Side, Time, amount, exact
 from lotwise.kraken.rest_orders import new_order, order_parameters
 from lotwise.kraken.stream import (
     MAX_CHARACTERS,
+    Answer,
     Malformed,
     Refused,
     Request,
+    answer_of,
     failure,
     pong,
     read,
@@ -70,12 +72,13 @@ from lotwise.kraken.stream_market import (
     snapshot_of,
     status_message,
     status_of,
+    system_of,
     ticker_of,
     ticker_row,
     trade_of,
 )
 from lotwise.kraken.stream_market import trade_row as public_trade_row
-from lotwise.kraken.stream_orders import add_order, calls, cancel_order, result_of
+from lotwise.kraken.stream_orders import add_order, amend_order, calls, cancel_order, result_of
 
 PAYLOADS = Path(__file__).parents[1].parent / "shared/data/kraken/payloads"
 NOW = Time(1_790_359_706_844)
@@ -232,6 +235,7 @@ def test_a_request_is_read_as_it_was_written() -> None:
         unsubscribe("executions", token="t"),
         add_order(order(), "t", Time(NOW + 5000), 9),
         cancel_order(["mine-1"], "t"),
+        amend_order("mine-1", "t", Decimal("0.02"), Decimal("1.50")),
     ):
         assert request_of(read(write(request.message()))) == request
 
@@ -285,6 +289,31 @@ def test_there_is_one_subscription_for_each_symbol() -> None:
     assert [(one.symbol, one.options["depth"]) for one in both] == [("BTC/USD", 25), ("SOL/USD", 25)]
     assert both[0] != subscriptions(subscribe("book", ["BTC/USD"], depth=10))[0]
     assert both[0] == subscriptions(subscribe("book", ["BTC/USD"], depth=25, snapshot=False))[0]
+
+
+def test_an_answer_reads_as_a_result_or_an_error() -> None:
+    request = Request("add_order", {}, 9)
+    assert answer_of(success(request, {"order_id": "O1"}, NOW, NOW)) == Answer(
+        "add_order", 9, {"order_id": "O1"}, None
+    )
+    refused = request.refused("EOrder:Insufficient funds")
+    assert answer_of(failure(refused, NOW, NOW)) == Answer("add_order", 9, None, "EOrder:Insufficient funds")
+    assert answer_of(pong(Request("ping", {}, 1), NOW, NOW)) == Answer("pong", 1, None, None)
+
+
+def test_what_does_not_say_that_it_succeeded_has_failed() -> None:
+    for told in ({"success": "true"}, {"success": 1}, {}):
+        answer = answer_of({"method": "add_order", **told})
+        assert answer is not None and answer.error == "no reason given"
+    recorded = {
+        "channel": "executions",
+        "method": "subscribe",
+        "success": False,
+        "error": "ESession:Invalid session",
+    }
+    answer = answer_of(recorded)
+    assert answer is not None and answer.error == "ESession:Invalid session"
+    assert answer_of({"channel": "heartbeat"}) is None
 
 
 # Shapes, both ways
@@ -381,7 +410,7 @@ def test_instruments_tell_the_rules_in_force() -> None:
 
 def test_the_status_names_the_system_and_the_connection() -> None:
     data = status_message("online", 7)["data"][0]
-    assert (data["system"], data["connection_id"], data["api_version"]) == ("online", 7, "v2")
+    assert (system_of(data), data["connection_id"], data["api_version"]) == ("online", 7, "v2")
 
 
 @pytest.mark.parametrize(

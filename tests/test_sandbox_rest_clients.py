@@ -104,10 +104,11 @@ def test_ccxt_sees_its_trades_fees_and_ledger(kraken: Any) -> None:
     (trade,) = kraken.fetch_my_trades("SOL/USDT")
     assert (trade["order"], trade["cost"], trade["fee"]["cost"]) == (placed["id"], 99.9, 0.7992)
     assert trade["takerOrMaker"] == "taker"
-    assert kraken.fetch_order_trades(placed["id"], "SOL/USDT", None, None, {"trades": order["trades"]})
+    (same,) = kraken.fetch_order_trades(placed["id"], "SOL/USDT", None, None, {"trades": [trade["id"]]})
+    assert (same["id"], same["order"]) == (trade["id"], placed["id"])
     fee = kraken.fetch_trading_fee("SOL/USDT")
     assert (fee["maker"], fee["taker"]) == (0.004, 0.008)
-    assert [row["type"] for row in kraken.fetch_ledger("SOL")] == ["deposit", "trade"]
+    assert {row["type"] for row in kraken.fetch_ledger("SOL")} == {"transaction", "trade"}
 
 
 def test_ccxt_buys_by_cost_and_sets_stops(kraken: Any) -> None:
@@ -129,8 +130,8 @@ def test_ccxt_knows_what_went_wrong(kraken: Any, a: Client) -> None:
     ):
         with pytest.raises(raised):
             kraken.create_order(*order)
-    with pytest.raises(ccxt.BadSymbol):
+    with pytest.raises(ccxt.ExchangeError, match="EQuery:Unknown asset pair"):
         kraken.public_get_ticker({"pair": "NOPE"})
     kraken.secret = made_up_key(1, 1)[1]
-    with pytest.raises(ccxt.AuthenticationError):
+    with pytest.raises(ccxt.ExchangeError, match="EAPI:Invalid signature"):
         kraken.fetch_balance()

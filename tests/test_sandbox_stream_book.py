@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lotwise.domain.values import Side
 from lotwise.kraken.checksum import Level
-from lotwise.kraken.stream import Message, read
+from lotwise.kraken.stream import Message, read, write
 from lotwise.sandbox.stream_topics import changed_levels
 from tests.test_sandbox_stream import BTC, MARKETS, SOL, World, of
 
@@ -146,7 +146,7 @@ def test_levels_off_the_grid_of_new_rules_are_still_told() -> None:
     world.exchange.list_market(replace(MARKETS[BTC], tick_size=Decimal(1), lot_step=Decimal("0.0001")))
     book = of("book", world.connect().say("subscribe", channel="book", symbol=[BTC]))[0]["data"][0]
     assert book["bids"] == [{"price": Decimal("40000.3"), "qty": Decimal("0.12345678")}]
-    assert f"{book['asks'][0]['price']:f}" == "70000"
+    assert write(book["asks"]) == '[{"price":70000,"qty":1.0000}]'
 
 
 def view(levels: dict[int, int], depth: int, side: Side) -> tuple[Level, ...]:

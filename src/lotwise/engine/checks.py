@@ -11,7 +11,7 @@ from lotwise.domain.orders import Opportunity, Purpose
 from lotwise.domain.sizing import Reason, Refused, Sized
 from lotwise.domain.values import EXACT, Amount, Side, plain, ratio_up, round_up
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Rung, Skip
+from lotwise.engine.records import Rung, Skip, Trading
 from lotwise.engine.state import State
 from lotwise.markets import UnknownMarket
 
@@ -49,6 +49,14 @@ def rules_known(wish: Wish) -> Rung:
     if isinstance(wish.rules, UnknownMarket):
         return Rung("rules known", False, wish.rules.reason, "a dated observation", wish.rules.remedy)
     return Rung("rules known", True, f"minimum {plain(wish.rules.min_quantity)} {wish.rules.base}", "known")
+
+
+def may_trade(wish: Wish) -> Rung:
+    """The run may enter: nobody has restricted it."""
+    trading = wish.state.trading
+    return Rung(
+        "run unrestricted", trading is Trading.ACTIVE, trading, Trading.ACTIVE, "lift the restriction"
+    )
 
 
 def pair_online(wish: Wish) -> Rung:
@@ -207,6 +215,7 @@ def edge_above_fees(wish: Wish) -> Rung:
 Check = Callable[[Wish], Rung]
 STANDING: Mapping[Skip, Check] = {
     Skip.RULES_UNKNOWN: rules_known,
+    Skip.RESTRICTED: may_trade,
     Skip.PAIR_OFFLINE: pair_online,
     Skip.UNRECONCILED: reconciled,
     Skip.PAIR_BUSY: pair_free,

@@ -12,23 +12,20 @@ from lotwise.domain.orders import (
     Accepted,
     Opportunity,
     Order,
-    OrderState,
     OrderType,
     Purpose,
     Rejected,
     RejectionKind,
     Report,
-    Status,
     TimeInForce,
 )
 from lotwise.domain.sizing import Refused, Sized, least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time
 from lotwise.engine.checks import LADDER, STANDING, Wish, busy_pairs, climb, edge, share_rung
-from lotwise.engine.exits import exit_order, exit_prices, lowest_price, time_due, with_limit
+from lotwise.engine.exits import exit_prices
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
-    Cancel,
     Decided,
     Deposited,
     Event,
@@ -40,16 +37,16 @@ from lotwise.engine.records import (
     Record,
     Repeated,
     Rescue,
+    Restricted,
     Rung,
     Skip,
-    Stranded,
     Submit,
+    Trading,
     Try,
     Unexplained,
 )
-from lotwise.engine.rescue import WayOut, top_up_order, way_out
-from lotwise.engine.sight import EXIT_TRIES, Sight
-from lotwise.engine.state import WAITING, Holding, State, apply
+from lotwise.engine.seller import Seller
+from lotwise.engine.state import State
 from lotwise.engine.targets import risk_target
 from lotwise.markets import taught_by_acceptance, taught_by_refusal
 
@@ -81,7 +78,7 @@ class Climbed:
         return Candidate(wish.opportunity, wish.rules, policy, edge(wish))
 
 
-class Engine(Sight):
+class Engine(Seller):
     """Joins market, wishes, sizing, orders and ledger. Everything it knows is its state, what it sees,
     and how often each refusal came again since that was last written down (`repeats`: count, last)."""
 
@@ -109,6 +106,8 @@ class Engine(Sight):
                 source = self._rules_told(event)
             case Deposited():
                 source = self._moved(event)
+            case Restricted():
+                source = iter([self._write(event)])
             case Rescue():
                 source = self._rescue(event)
             case _:
@@ -127,10 +126,6 @@ class Engine(Sight):
     def mark(self, time: Time) -> Record:
         """Write down what all is worth at the last prices."""
         return self._write(Marked(time, self.equity(), self.prices()))
-
-    def _write(self, record: Record) -> Record:
-        apply(self.state, record)
-        return record
 
     def _passed(self, passed: Passed) -> Iterator[Record]:
         """Silent bars: their highest price counts for a trail, their wishes were refused as before."""
@@ -156,23 +151,13 @@ class Engine(Sight):
             candle = update.candles.get(symbol)
             if candle is not None:  # else there is no price of this moment to sell at
                 self.saw(symbol, candle.date, candle.high)
+            if candle is not None and self.state.trading is not Trading.HALTED:
                 yield from self._tend(symbol, holding, update)
         climbed = [
             self._climb(update, symbol, -confidence, attempt)
             for confidence, symbol, attempt in sorted(self._wishes(update))
         ]
         yield from self._share(climbed)
-
-    def _tend(self, symbol: str, holding: Holding, update: MarketUpdate) -> Iterator[Record]:
-        """A holding at the close of a bar: is it time to leave, and does its sale rest?"""
-        if holding.stuck:
-            yield from self._free(symbol, update.time)
-        elif time_due(holding, self.plan.max_hold, update.time):
-            yield from self._at_once(symbol, Purpose.TIME, update.time)
-        elif update.signals.get(symbol, 0.0) < 0 and holding.leaving is None:
-            yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
-        elif not self.state.orders_on(symbol) and holding.refused != update.time:
-            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, update.time)
 
     def _wishes(self, update: MarketUpdate) -> Iterator[tuple[float, str, int]]:
         """(confidence below 0, pair, attempt): what the strategy says now, and what was tried in vain."""
@@ -293,32 +278,6 @@ class Engine(Sight):
             post_only=maker,
         )
 
-    def _price(self, quote: Quote) -> Iterator[Record]:
-        """A price: the stop is due when it has come down to it."""
-        self.quotes = {**self.quotes, quote.symbol: quote}
-        holding = self.state.holdings.get(quote.symbol)
-        if holding is None or holding.stuck or holding.leaving is not None:
-            return
-        level = self.stop(quote.symbol, holding)
-        if quote.bid <= level:
-            purpose = Purpose.STOP if level == holding.stop else Purpose.TRAIL
-            yield from self._at_once(quote.symbol, purpose, quote.time)
-
-    def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Sell now. What rests on the pair must be off the book first (the sale at the target holds the
-        coins), unless that is all that the rules still allow: the only sale left, or an entry that has
-        not yet brought enough to be sold."""
-        resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
-        why = self.unsellable(symbol, purpose, time)
-        if resting and why is not None:
-            if resting[0].purpose is Purpose.TARGET:
-                quantity = self.state.holdings[symbol].position.quantity
-                yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
-        elif resting:
-            yield self._write(Cancel(resting[0].client_id, purpose, time))
-        else:
-            yield from self._leave(symbol, purpose, time)
-
     def _report(self, report: Report) -> Iterator[Record]:
         """What became of an order: book it, learn from it, then leave what it leaves open."""
         before = self.state.order(report.client_id)
@@ -331,21 +290,6 @@ class Engine(Sight):
         holding = self.state.holdings.get(after.order.symbol)
         if after.status in ENDED and holding is not None:
             yield from self._ended(after, holding, report.time)
-
-    def _ended(self, ended: OrderState, holding: Holding, time: Time) -> Iterator[Record]:
-        """An order is over and coins are left: what is next for them."""
-        symbol, purpose = ended.order.symbol, ended.order.purpose
-        if purpose is Purpose.TOP_UP:
-            if ended.filled:
-                yield from self._leave(symbol, Purpose.RESCUE, time)
-        elif holding.stuck:
-            if purpose is Purpose.TARGET and holding.leaving is Purpose.RESCUE:
-                yield from self._way_out(symbol, time)
-        elif purpose is Purpose.ENTRY:
-            if ended.filled:
-                yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
-        elif ended.status is Status.FILLED or (purpose is Purpose.TARGET and holding.leaving is not None):
-            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
 
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
         """An order's answer as evidence on the pair's minimums, where it is some."""
@@ -385,68 +329,6 @@ class Engine(Sight):
             yield self._write(Unexplained(left, why, moved.time))
         else:
             yield self._write(moved)
-
-    def rescue(self, symbol: str, time: Time) -> WayOut | Refused | str:
-        """The cheapest way out of what is stuck on a pair, or the text why there is none to be told."""
-        holding, market, quote = (
-            self.state.holdings.get(symbol),
-            self.rules(symbol, time),
-            self.quotes.get(symbol),
-        )
-        if holding is None:
-            return f"nothing is held on {symbol}"
-        if not holding.stuck:
-            return f"what is held on {symbol} is not stuck: its stop and target are at work"
-        if any(known.order.purpose is not Purpose.TARGET for known in self.state.orders_on(symbol)):
-            return f"an order on {symbol} is open; wait until it is filled or over"
-        if not isinstance(market, Market) or quote is None:
-            return f"there are no rules or no price of {symbol} now"
-        free = self.state.ledger.free(self.plan.quote)
-        return way_out(holding.position.quantity, market, quote, free, self.plan.slippage)
-
-    def _rescue(self, asked: Rescue) -> Iterator[Record]:
-        """The owner wants out of what is stuck; a sale that still rests at its target holds the coins."""
-        yield self._write(asked)
-        resting = self.state.orders_on(asked.symbol)
-        if not isinstance(self.rescue(asked.symbol, asked.time), WayOut):
-            return
-        if resting:
-            yield self._write(Cancel(resting[0].order.client_id, Purpose.RESCUE, asked.time))
-        else:
-            yield from self._way_out(asked.symbol, asked.time)
-
-    def _way_out(self, symbol: str, time: Time) -> Iterator[Record]:
-        """Sell what is stuck, topped up first where it must be."""
-        way = self.rescue(symbol, time)
-        if isinstance(way, WayOut) and way.top_up is not None:
-            yield self._write(Submit(top_up_order(self._name(), way, time, self.plan.quote)))
-        elif isinstance(way, WayOut):
-            yield from self._leave(symbol, Purpose.RESCUE, time)
-
-    def _free(self, symbol: str, time: Time) -> Iterator[Record]:
-        """Leave what is stuck, if the rules now allow it and it was not refused too often."""
-        holding = self.state.holdings[symbol]
-        purpose = holding.leaving or Purpose.TARGET
-        waits = holding.refusals >= EXIT_TRIES or holding.refused == time or self.state.orders_on(symbol)
-        if holding.stuck and not waits and self.unsellable(symbol, purpose, time) is None:
-            yield from self._leave(symbol, purpose, time)
-
-    def _leave(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Order the sale of a holding, or say why that cannot be."""
-        market, holding = self.rules(symbol, time), self.state.holdings[symbol]
-        why = self.unsellable(symbol, purpose, time)
-        if not isinstance(market, Market) or why is not None:
-            yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
-            return
-        order = exit_order(self._name(), holding, market, purpose, time)
-        if not self.status(symbol).takes(Side.SELL, order.price is not None, post_only=False):
-            order = with_limit(order, lowest_price(market, self.quotes[symbol], self.plan.slippage))
-        yield self._write(Submit(order))
-
-    def _name(self) -> str:
-        """The client id of the next order: no other of this run has it, and it has at most 18
-        characters (an exchange's limit)."""
-        return f"{self.plan.run_id}-{self.state.totals.orders + 1:x}"
 
 
 def entry_price(plan: Plan, liquidity: Liquidity, market: Market, quote: Quote) -> Decimal:

@@ -82,6 +82,23 @@ class Deposited:
     time: Time
 
 
+class Trading(StrEnum):
+    """What a run may do: all, exits only, or nothing at all until a person says otherwise."""
+
+    ACTIVE = "active"
+    REDUCING = "reducing"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """From here on a run may do so much; why, in words for people."""
+
+    trading: Trading
+    why: str
+    time: Time
+
+
 @dataclass(frozen=True, slots=True)
 class Rescue:
     """The owner asks to sell what is too small to be sold, at the cost of a top-up."""
@@ -90,7 +107,7 @@ class Rescue:
     time: Time
 
 
-Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Rescue
+Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Restricted | Rescue
 
 
 class Skip(StrEnum):
@@ -98,6 +115,7 @@ class Skip(StrEnum):
 
     STALE_DATA = "STALE_DATA"
     RULES_UNKNOWN = "RULES_UNKNOWN"
+    RESTRICTED = "RESTRICTED"
     PAIR_OFFLINE = "PAIR_OFFLINE"
     UNRECONCILED = "UNRECONCILED"
     PAIR_BUSY = "PAIR_BUSY"
@@ -245,6 +263,7 @@ Record = (
     | Listed
     | Learned
     | Stranded
+    | Restricted
     | Rescue
     | Unexplained
     | Report

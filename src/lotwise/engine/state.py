@@ -37,8 +37,10 @@ from lotwise.engine.records import (
     Record,
     Repeated,
     Rescue,
+    Restricted,
     Stranded,
     Submit,
+    Trading,
     Try,
     Unexplained,
 )
@@ -139,6 +141,7 @@ class State:
     marked: Marked | None = None
     traded_since_mark: bool = False
     unexplained: str | None = None
+    trading: Trading = Trading.ACTIVE
     totals: Totals = field(default_factory=Totals)
 
     def orders_on(self, symbol: str) -> list[OrderState]:
@@ -188,6 +191,9 @@ def apply(state: State, record: Record) -> None:
             holding.stuck = record.why
             if holding.selling and not state.orders_on(record.symbol):
                 _finish(state, holding, record.time)
+            state.time = record.time
+        case Restricted():
+            state.trading = record.trading
             state.time = record.time
         case Rescue():
             state.time = record.time

@@ -57,7 +57,7 @@ def _refusal(floor: Floor, key: Key, order: Order, amendment: Amendment) -> Reje
     waiting, pair = floor.open[key], floor.pairs[order.symbol]
     if amendment.trigger is not None and waiting.triggered:
         return Rejection(RejectionKind.INVALID, "the order's trigger was reached already")
-    broken = rules.broken_rule(rules.Request(order, pair.market, pair.matcher.quote(), pair.status))
+    broken = rules.broken_rule(pair.request(order))
     if broken is not None:
         return broken
     if order.quantity <= waiting.filled:

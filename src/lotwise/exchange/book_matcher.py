@@ -41,10 +41,13 @@ class BookMatcher:
 
     def quote(self) -> Quote | None:
         """See Matcher."""
-        bid, ask = self.book.best(Side.BUY), self.book.best(Side.SELL)
-        if bid is None or ask is None:
-            return None
-        return Quote(self.symbol, self.book.time, self.price(bid), self.price(ask))
+        bid, ask = self.best(Side.BUY), self.best(Side.SELL)
+        return None if bid is None or ask is None else Quote(self.symbol, self.book.time, bid, ask)
+
+    def best(self, side: Side) -> Decimal | None:
+        """See Matcher."""
+        ticks = self.book.best(side)
+        return None if ticks is None else self.price(ticks)
 
     def show(self, quote: Quote) -> None:
         """See Matcher."""

@@ -45,6 +45,12 @@ class CandleMatcher:
         """See Matcher."""
         return self._quote
 
+    def best(self, side: Side) -> Decimal | None:
+        """See Matcher."""
+        if self._quote is None:
+            return None
+        return self._quote.bid if side is Side.BUY else self._quote.ask
+
     def show(self, quote: Quote) -> None:
         """See Matcher."""
         self._quote = quote

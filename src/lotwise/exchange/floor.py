@@ -104,8 +104,7 @@ class Floor:
         if key in self.open and key != replacing:
             return rules.name_in_use(order.client_id)
         pair, most = self.pairs[order.symbol], self.house.max_open_orders
-        request = rules.Request(order, pair.market, pair.matcher.quote(), pair.status)
-        broken = rules.broken_rule(request)
+        broken = rules.broken_rule(pair.request(order))
         if broken is not None:
             return broken
         if most is not None and self.counts[account, order.symbol] - (replacing is not None) >= most:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from lotwise.domain.market import Market, Quote
 from lotwise.domain.orders import Order
-from lotwise.domain.values import Time
+from lotwise.domain.values import Side, Time
 from lotwise.exchange.booking import OpenOrder, Trade
 from lotwise.exchange.events import Key, SelfTrade
 
@@ -62,6 +62,9 @@ class Matcher(Protocol):
 
     def quote(self) -> Quote | None:
         """The best prices; None as long as a side has none."""
+
+    def best(self, side: Side) -> Decimal | None:
+        """The best price of those who buy or sell; None when nobody does."""
 
     def show(self, quote: Quote) -> None:
         """These are the best prices. Raises BadField where they come from a book."""

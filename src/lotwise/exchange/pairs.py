@@ -7,12 +7,14 @@ from collections import deque
 from decimal import Decimal
 
 from lotwise.domain.market import Market, MarketStatus, Quote
-from lotwise.domain.orders import OrderType
+from lotwise.domain.orders import Order, OrderType
 from lotwise.domain.values import BadField, Side, Time
+from lotwise.exchange.book import opposite
 from lotwise.exchange.book_matcher import BookMatcher
 from lotwise.exchange.crowd import Crowd
 from lotwise.exchange.events import Key
 from lotwise.exchange.matching import Match, Matcher
+from lotwise.exchange.rules import Request
 from lotwise.exchange.tape import Print, Tape
 from lotwise.exchange.triggers import Triggers
 
@@ -40,6 +42,10 @@ class Pair:
         """Set the best prices. Nobody wakes."""
         self.matcher.show(quote)
         self.last = quote.bid
+
+    def request(self, order: Order) -> Request:
+        """The order as it comes to this pair's door."""
+        return Request(order, self.market, self.matcher.best(opposite(order.side)), self.status)
 
     def print(self, match: Match, side: Side, type: OrderType, taker: Key | None, now: Time) -> None:
         """Put a trade on the tape, and wake whom its price wakes; but where candles tell what the market

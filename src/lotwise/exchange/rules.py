@@ -9,29 +9,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lotwise.domain.market import Market, MarketStatus, Quote
+from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Order, OrderType, Rejection, RejectionKind, TimeInForce
 from lotwise.domain.values import EXACT, Amount, NotExact, Side, exact, is_multiple, plain
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An order at the door, with the rules and status of its pair and the pair's best prices (None: not
-    yet)."""
+    """An order at the door, with the rules and status of its pair and the best price that it could meet
+    there (None: nothing waits)."""
 
     order: Order
     market: Market
-    quote: Quote | None
+    best: Decimal | None
     status: MarketStatus = MarketStatus.ONLINE
 
     @property
     def price(self) -> Decimal | None:
-        """The price that values the order: its limit or trigger, or the best price on the side it takes
-        from."""
+        """The price that values the order: its limit or trigger, or the best on the side it takes from."""
         stated = self.order.trigger if self.order.price is None else self.order.price
-        if stated is not None or self.quote is None:
-            return stated
-        return self.quote.ask if self.order.side is Side.BUY else self.quote.bid
+        return self.best if stated is None else stated
 
 
 def broken_rule(request: Request) -> Rejection | None:

@@ -190,6 +190,30 @@ def pong(request: Request, time_in: Time, time_out: Time) -> Message:
     return _answer({"method": "pong", "req_id": request.req_id}, time_in, time_out)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Kraken answered to a request: a result, or the words of its error."""
+
+    method: str | None
+    req_id: int | None
+    result: Any
+    error: str | None
+
+
+def answer_of(message: Message) -> Answer | None:
+    """The answer in a message; None when it is a channel's message. Anything but success is a failure."""
+    if "channel" in message and "method" not in message:
+        return None
+    method, req_id, error = message.get("method"), message.get("req_id"), message.get("error")
+    failed = message.get("success") is not True and method != "pong"
+    return Answer(
+        method if isinstance(method, str) else None,
+        req_id if is_integer(req_id) else None,
+        message.get("result"),
+        str(error or "no reason given") if failed else None,
+    )
+
+
 def _answer(fields: Message, time_in: Time, time_out: Time) -> Message:
     known = {name: value for name, value in fields.items() if value is not None}
     return {**known, "time_in": timestamp(time_in), "time_out": timestamp(time_out)}

@@ -152,6 +152,11 @@ def status_message(system: str, connection: int) -> Message:
     return message("status", Kind.UPDATE, [data])
 
 
+def system_of(row: Mapping[str, Any]) -> str:
+    """The state of the exchange in a status row, in Kraken's word."""
+    return text(row, "system")
+
+
 def ticker_row(ticker: Ticker, printer: Printer) -> Message:
     """The data of one ticker message."""
     return {

@@ -371,6 +371,19 @@ def add_order(order: Order, token: str, deadline: Time | None = None, req_id: in
     return Request("add_order", params, req_id)
 
 
+def amend_order(
+    client_id: str,
+    token: str,
+    quantity: Decimal | None = None,
+    price: Decimal | None = None,
+    req_id: int | None = None,
+) -> Request:
+    """The request that changes an open order in place; None leaves as it is, the quantity is the whole."""
+    changes = {"order_qty": quantity, "limit_price": price}
+    changed = {name: value for name, value in changes.items() if value is not None}
+    return Request("amend_order", {"cl_ord_id": client_id, **changed, "token": token}, req_id)
+
+
 def cancel_order(client_ids: Iterable[str], token: str, req_id: int | None = None) -> Request:
     """The request that cancels orders by client id; each gets an answer of its own."""
     return Request("cancel_order", {"cl_ord_id": list(client_ids), "token": token}, req_id)

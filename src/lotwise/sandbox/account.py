@@ -79,18 +79,18 @@ def trade_volume(call: Call) -> Payload:
 
 def open_orders(call: Call) -> Payload:
     """OpenOrders."""
-    waiting = call.desk.exchange.open_orders(call.account)
-    return {"open": _orders(call, [(order, None) for order in waiting if _wanted(call, order)])}
+    wanted, waiting = _wanted(call), call.desk.exchange.open_orders(call.account)
+    return {"open": _orders(call, [(order, None) for order in waiting if wanted(order)])}
 
 
 def closed_orders(call: Call) -> Payload:
     """ClosedOrders, newest first, in pages."""
-    by = call.choice("closetime", ("both", "open", "close"))
+    by, wanted = call.choice("closetime", ("both", "open", "close")), _wanted(call)
     within = _range(call, lambda txid: _opened(call, txid))
     found = [
         closed
         for closed in call.desk.closed(call.account, call.now)
-        if _wanted(call, closed.order)
+        if wanted(closed.order)
         and ((by != "close" and within(closed.order.accepted)) or (by != "open" and within(closed.time)))
     ]
     page, count = _page(call, found)
@@ -111,7 +111,8 @@ def query_orders(call: Call) -> Payload:
         needed = Permission.QUERY_OPEN if closed is None else Permission.QUERY_CLOSED
         if needed not in call.key.permissions:
             raise Refused(PERMISSION_DENIED)
-    return _orders(call, [known for known in found if _wanted(call, known[0])])
+    of_userref = _wanted(call)
+    return _orders(call, [known for known in found if of_userref(known[0])])
 
 
 def trades_history(call: Call) -> Payload:
@@ -188,18 +189,22 @@ def _worth(asset: str, wanted: str, quotes: Mapping[str, Quote]) -> Decimal:
     return ZERO
 
 
-def _wanted(call: Call, order: OpenOrder) -> bool:
-    """Whether userref and cl_ord_id, where they are given, are the order's."""
-    tag, userref = call.desk.tag(call.account, order.order.client_id), userref_of(call.parameters)
-    named = call.text("cl_ord_id") in ("", tag.cl_ord_id)
-    return named and (userref is None or tag.userref == userref)
+def _wanted(call: Call) -> Callable[[OpenOrder], bool]:
+    """Whether userref and cl_ord_id, where they are given, are an order's."""
+    name, userref = call.text("cl_ord_id"), userref_of(call.parameters)
+
+    def wanted(order: OpenOrder) -> bool:
+        tag = call.desk.tag(call.account, order.order.client_id)
+        return name in ("", tag.cl_ord_id) and userref in (None, tag.userref)
+
+    return wanted
 
 
 def _orders(call: Call, orders: Iterable[tuple[OpenOrder, ClosedOrder | None]]) -> Payload:
-    told: Payload = {}
+    told, trades = {}, call.flag("trades")
     for order, closed in orders:
         info = call.desk.info(call.account, order, closed)
-        told[info.txid] = order_payload(info, call.desk.digits(info.symbol), call.flag("trades"))
+        told[info.txid] = order_payload(info, call.desk.digits(info.symbol), trades)
     return told
 
 

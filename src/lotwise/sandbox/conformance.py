@@ -146,7 +146,7 @@ _MODIFY, _CANCEL = frozenset({_R.MODIFY}), frozenset({_R.CLOSE})
 PRIVATE: tuple[Endpoint, ...] = (
     Endpoint("Balance", True, (_REBASE,), _FUNDS),
     Endpoint("BalanceEx", True, (_REBASE,), _FUNDS, note="credit lines are not offered"),
-    Endpoint("TradeBalance", True, (_P("asset"), _REBASE), _FUNDS, support=_PARTLY, note="no positions"),
+    Endpoint("TradeBalance", True, (_P("asset"), _REBASE), (_OPEN,), support=_PARTLY, note="no positions"),
     Endpoint(
         "TradeVolume",
         True,

@@ -41,6 +41,7 @@ NOT_UNIQUE = "EGeneral:Invalid arguments:cl_ord_id not unique"
 DEADLINE_ELAPSED = "EService:Deadline elapsed"
 INVALID_ORDER = "EOrder:Invalid order"
 MAX_TIMEOUT = 86_400
+EDITABLE = ("pair", "volume", "price", "price2", "oflags", "userref", "deadline", "validate")
 _SELF_TRADE = {
     "cancel-newest": SelfTrade.CANCEL_NEWEST,
     "cancel-oldest": SelfTrade.CANCEL_OLDEST,
@@ -133,10 +134,9 @@ def edit_order(call: Call) -> Payload:
 
 def cancel_order(call: Call) -> Payload:
     """CancelOrder: one order by txid or cl_ord_id, or all of a userref."""
-    text = call.text("txid")
-    if text and "-" not in text[1:]:
+    if _is_userref(call.text("txid")):
         orders = _of_userref(call, "txid")
-    elif not text and not call.text("cl_ord_id"):
+    elif not call.text("txid") and not call.text("cl_ord_id"):
         orders = _of_userref(call, "userref")
     else:
         orders = [_named(call, "txid")]
@@ -224,16 +224,21 @@ def _named(call: Call, name: str) -> OpenOrder:
         raise Refused(INVALID_ARGUMENTS)
     if cl_ord_id:
         waiting = call.desk.open_named(call.account, cl_ord_id)
-    elif "-" in txid[1:]:
-        waiting = call.desk.open_by_txid(call.account, txid)
-    else:
+    elif _is_userref(txid):
         orders = _of_userref(call, name)
         if len(orders) > 1:
             raise Refused(INVALID_ORDER)
         waiting = orders[0] if orders else None
+    else:
+        waiting = call.desk.open_by_txid(call.account, txid)
     if waiting is None:
         raise Refused(UNKNOWN_ORDER)
     return waiting
+
+
+def _is_userref(text: str) -> bool:
+    """Whether what stands for a txid is a number: then it means the userref."""
+    return text.removeprefix("-").isdecimal()
 
 
 def _of_userref(call: Call, name: str) -> list[OpenOrder]:
@@ -283,7 +288,7 @@ def _edited(call: Call, waiting: OpenOrder) -> NewOrder:
         "price2": "" if second is None else f"{second:f}",
         "oflags": ",".join(sorted(call.desk.info(call.account, waiting).flags)),
     }
-    given = {name: value for name, value in call.parameters.items() if value and name != "txid"}
+    given = {name: call.text(name) for name in EDITABLE if call.text(name)}
     return new_order({**kept, **given}, call.now)
 
 
