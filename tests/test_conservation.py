@@ -91,12 +91,12 @@ def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: P
     for seed in range(RUNS):
         world, settings = world_drawn(Random(seed))
         auditor = Auditor()
+        with Journal(tmp_path / "unwritten.journal") as journal:
         try:
-            live(tmp_path / f"{seed}.journal", world, auditor, **settings)
+            asyncio.run(walk_through(world, settings, auditor))
         except BaseException as trouble:
             trouble.add_note(f"seed {seed}")
             raise
-        (tmp_path / f"{seed}.journal").unlink()
         seen += auditor.seen
         refusals += sum(auditor.refused.values())
         repeated += sum(count - 1 for count in auditor.refused.values())

@@ -157,12 +157,11 @@ def test_the_earlier_of_one_price_trades_first_whoever_it_is() -> None:
     show(exchange, [("100", "3")], [])  # the crowd's new orders stand behind
     exchange.accept(ME, order(SELL, "1.5", client_id="x"), NOW)
     assert [fill.quantity for _, fill in exchange.history(SHE).fills] == [D("0.5")]
-    exchange.accept(SHE, order(SELL, "1.25", client_id="y"), NOW)
-    assert exchange.open_order(SHE, "s") is not None
-    assert [(f.client_id, f.quantity) for _, f in exchange.history(ME).fills] == [
-        ("x", D(1)),
-        ("x", D("0.5")),
-    ]
+    exchange.deposit("third", amount("9 SOL"))
+    exchange.accept("third", order(SELL, "1.25"), NOW)
+    assert exchange.open_order(SHE, "s") is None
+    fills = [(fill.client_id, fill.quantity) for _, fill in exchange.history(ME).fills]
+    assert fills == [("x", D(1)), ("x", D("0.5")), ("m", D("0.75"))]
 
 
 def test_a_recorded_level_that_shrinks_leaves_from_behind_our_order() -> None:

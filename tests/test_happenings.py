@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from lotwise.app.loop import trade
+from lotwise.app.rules import rules_in_force
 from lotwise.app.settings import load_settings
 from lotwise.app.wire import Run, Source, open_run
-from lotwise.domain.market import Market, MarketStatus
+from lotwise.domain.market import FeeAsset, Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.records import (
@@ -41,6 +42,7 @@ ADA = "ADA/USDT"
 BOUGHT = (10000, 10010, 9999, 10000)
 FALL = (9600, 9700, 9500, 9600)
 SMALL = (50, 51, 49, 50)
+CALM_RULES = rules_in_force(settings_of())
 
 Watch = Callable[[Run, MarketUpdate, list[Record]], None]
 
@@ -99,9 +101,7 @@ def at(bar: int) -> Time:
 
 def market_of(symbol: str, **changes: Any) -> Market:
     """A pair's rules of the day the candles begin, with some of them changed."""
-    from lotwise.app.rules import rules_in_force
-
-    market = rules_in_force(settings_of())(symbol, Time(START))
+    market = CALM_RULES(symbol, Time(START))
     assert isinstance(market, Market)
     return replace(market, **changes)
 
@@ -135,17 +135,20 @@ def spread_out(market: Market, random: Random) -> Market:
 
 
 class Shifting:
-    """Rules that change at set times, each change on top of those before; the same for one seed."""
+    """Rules that change at set times, each change on those before it or on the first; the same for one seed."""
 
-    def __init__(self, random: Random, symbols: list[str], times: list[Time]) -> None:
-        self.steps = {symbol: [(Time(0), market_of(symbol))] for symbol in symbols}
+    def __init__(self, random: Random, symbols: list[str], times: list[Time], fee_asset: FeeAsset) -> None:
+        firsts = {symbol: market_of(symbol, fee_asset=fee_asset) for symbol in symbols}
+        self.steps = {symbol: [(Time(0), market)] for symbol, market in firsts.items()}
         for time in times:
             steps = self.steps[random.choice(symbols)]
             steps.append((time, spread_out(steps[random.choice([0, -1])][1], random)))
 
-    def __call__(self, market: Market, time: Time) -> Market:
-        found = next(market for since, market in reversed(self.steps[market.symbol]) if since <= time)
-        return found if found.fee_asset is market.fee_asset else replace(found, fee_asset=market.fee_asset)
+    def __call__(self, calm: Market, time: Time) -> Market:
+        return self.at(calm.symbol, time)
+
+    def at(self, symbol: str, time: Time) -> Market:
+        return next(market for since, market in reversed(self.steps[symbol]) if since <= time)
 
 
 def walk(random: Random, symbol: str, timeframe: str, many: int) -> Candles:
@@ -183,7 +186,8 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
     candles = {symbol: walk(random, symbol, timeframe, many) for symbol in symbols}
     bar = candles[symbols[0]].bar
     times = [Time(START + bar * number) for number in range(1, many)]
-    rules = Shifting(random, symbols, sorted(random.sample(times, pick([0, 3, 12]))))
+    fee_asset = pick(list(FeeAsset))
+    rules = Shifting(random, symbols, sorted(random.sample(times, pick([0, 3, 12]))), fee_asset)
     happenings: list[Deposited | Listed] = []
     for time in sorted(random.sample(times, pick([0, 2, 8]))):
         symbol = pick(symbols)
@@ -191,8 +195,7 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
             happenings.append(Deposited(Amount(D(pick(["10", "2.5", "-0.00001", "-1", "-4"])), "USDT"), time))
         else:
             status = pick([MarketStatus.ONLINE, MarketStatus.ONLINE, *MarketStatus])
-            told = listed(rules(rules.steps[symbol][0][1], time), time)
-            happenings.append(replace(told, status=status))
+            happenings.append(replace(listed(rules.at(symbol, time), time), status=status))
     settings = {
         "timeframe": timeframe,
         "dry_run_wallet": pick(["2.6", "5", "12", "60"]),
@@ -204,7 +207,7 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
         "sizing__max_order_size_usdt": pick([3, 10, 30]),
         "sizing__tier_min_costs__TIER_1": pick(["0", "2.5"]),
         "sizing__tier_min_costs__MEME": pick(["0", "2.5"]),
-        "sizing__fee_asset": pick(["quote", "base"]),
+        "sizing__fee_asset": fee_asset,
         "entry__style": pick(["maker", "maker", "taker", "maker_then_taker"]),
         "entry__lifetime_bars": pick([1, 3]),
         "entry__replaces": pick([0, 2]),

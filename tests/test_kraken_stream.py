@@ -514,6 +514,7 @@ def test_every_other_field_has_its_rest_name() -> None:
 
 def test_a_field_of_another_type_is_refused_in_krakens_words() -> None:
     assert order_error(order_qty="1") == "Order_qty field must be a number_float"
+    assert order_error(order_qty=10**40) == "Order_qty field must be a number_float"
     assert order_error(limit_price=True) == "Limit_price field must be a number_float"
     assert order_error(post_only=1) == "Post_only field must be a boolean"
     assert order_error(order_userref="x") == "Order_userref field must be an integer"
@@ -540,6 +541,19 @@ def test_a_deadline_lies_between_half_a_second_and_a_minute_ahead() -> None:
     assert order_error(deadline="2026-09-25T18:09:26.845Z") == invalid
     assert order_error(deadline="soon") == invalid
     assert rest_call(deadline="2026-09-25T18:08:27.344Z")["volume"] == "1"
+
+
+def test_a_word_that_a_field_does_not_know_is_an_invalid_argument() -> None:
+    whole: dict[str, Any] = {"order_type": "limit", "side": "buy", "symbol": "BTC/USD"}
+    whole |= {"order_qty": 1, "limit_price": 5}
+    for wrong in (
+        {"limit_price_type": "half"},
+        {"stp_type": "cancel_none"},
+        {"fee_preference": "gold"},
+        {"expire_time": "tomorrow"},
+    ):
+        (name,) = wrong
+        assert order_error(**{**whole, **wrong}) == f"EGeneral:Invalid arguments:{name}"
 
 
 def test_batches_are_answered_with_invalid_arguments() -> None:

@@ -354,10 +354,10 @@ def test_candles_grow_with_trades_and_the_next_one_makes_the_last_final(world: W
     heard = client.say("subscribe", channel="ohlc", symbol=[BTC], interval=1)
     for _ in range(180):
         heard += client.hear(1000)
-    final = {row["interval_begin"]: row for message in of("ohlc", heard) for row in message["data"]}
+    told = {row["interval_begin"]: row for message in of("ohlc", heard) for row in message["data"]}
     bars = {timestamp(bar.time, digits=9): bar for bar in world.exchange.tape(BTC).candles(1)}
-    assert len(final) >= 4
-    for begin, row in final.items():
+    assert len(told) >= 4
+    for begin, row in told.items():
         bar = bars[begin]
         assert (row["open"], row["high"], row["low"], row["close"]) == (
             bar.open,

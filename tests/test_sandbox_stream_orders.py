@@ -273,6 +273,21 @@ def test_a_name_is_unique_among_open_orders_only(ada: Account) -> None:
     assert result(ada.limit("buy", "49000", cl_ord_id="same"))["cl_ord_id"] == "same"
 
 
+def test_a_refused_order_is_answered_and_never_told(ada: Account) -> None:
+    ada.listen()
+    assert events(ada.limit("buy", "50000", "5")) == []
+
+
+def test_a_client_whose_events_are_forgotten_is_dropped() -> None:
+    world = World(kept=3)
+    slow, quick = Account(world), Account(world)
+    slow.listen()
+    for _ in range(4):
+        quick.limit("buy", "50000")
+    slow.client.hear()
+    assert slow.client.session.closed is not None and slow.client.session.closed.code == 1013
+
+
 # Snapshots
 
 

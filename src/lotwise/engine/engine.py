@@ -116,7 +116,8 @@ class Engine(Seller):
 
     def awaits(self, now: Time) -> Awaited:
         """What could change the state after this moment."""
-        deaf = [s for s, episode in self.state.episodes.items() if self._standing(s, now) == episode.reason]
+        today = [(s, e.reason) for s, e in self.state.episodes.items() if e.last // DAY == now // DAY]
+        deaf = [symbol for symbol, reason in today if self._standing(symbol, now) == reason]
         return self.awaited(now, frozenset(deaf))
 
     def close(self) -> list[Record]:
@@ -217,10 +218,14 @@ class Engine(Seller):
                 yield from self._enter(one, answer, told)
 
     def _refuse(self, told: Decided) -> Iterator[Record]:
-        """A no: written down in full when it is another than the last one on the pair, else counted."""
+        """A no: written down in full when it is another than the pair's last one of the day, else counted."""
         episode = self.state.episodes.get(told.symbol)
         assert told.reason is not None, f"{told} is no refusal"
-        if episode is not None and episode.reason == told.reason and not told.attempt:
+        again = episode is not None and (episode.reason, episode.last // DAY) == (
+            told.reason,
+            told.time // DAY,
+        )
+        if again and not told.attempt:
             self._count(told.symbol, 1, told.time)
             return
         yield from self._write_repeats(told.symbol, time=told.time)

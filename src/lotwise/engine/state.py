@@ -90,7 +90,8 @@ class Unfilled:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A refusal of a pair's wishes that goes on: its reason, and the last wish that is written down."""
+    """A refusal of a pair's wishes that goes on, for a day at most: its reason, and the last wish that is
+    written down."""
 
     reason: str
     last: Time

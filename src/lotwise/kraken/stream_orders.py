@@ -12,7 +12,7 @@ from typing import Any
 
 from lotwise.domain.market import FeeAsset
 from lotwise.domain.orders import Order, TimeInForce
-from lotwise.domain.values import NotExact, Time, exact, plain
+from lotwise.domain.values import Time, plain
 from lotwise.kraken.rest import time_from_rfc3339
 from lotwise.kraken.stream import MANY, Request, is_integer, missing, mistyped, timestamp, unsupported
 
@@ -251,18 +251,11 @@ def _typed(request: Request, name: str, value: Any, kind: Any) -> Any:
             raise request.refused(mistyped(name, "array"))
         return [_typed(request, name, item, kind[0]) for item in value]
     if kind is Decimal and (is_integer(value) or isinstance(value, Decimal)):
-        return _exact(request, name, value)
+        return Decimal(value)
     fits = is_integer(value) if kind is int else isinstance(value, kind)
     if not fits:
         raise request.refused(mistyped(name, _KINDS[kind]))
     return value
-
-
-def _exact(request: Request, name: str, value: int | Decimal) -> Decimal:
-    try:
-        return exact(value)
-    except NotExact:
-        raise request.refused(f"{INVALID}:{name}") from None
 
 
 def _require(request: Request, params: Mapping[str, Any], name: str) -> None:
