@@ -15,7 +15,8 @@ from lotwise.domain.values import EXACT, Side
 from lotwise.engine.records import Deposited, Listed, MarketUpdate, Record, Stranded, Submit
 from lotwise.ledger.postings import Ledger
 from lotwise.venues.simulated import ACCOUNT
-from tests.test_happenings import live, world_drawn
+from lotwise.store.journal import Journal
+from tests.test_happenings import born, whole, world_drawn
 
 RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
 
@@ -88,18 +89,18 @@ def sums(ledger: Ledger) -> dict[str, Decimal]:
 def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: Path, say: list[str]) -> None:
     seen: Counter[str] = Counter()
     refusals = repeated = 0
-    for seed in range(RUNS):
-        world, settings = world_drawn(Random(seed))
-        auditor = Auditor()
-        with Journal(tmp_path / "unwritten.journal") as journal:
-        try:
-            asyncio.run(walk_through(world, settings, auditor))
-        except BaseException as trouble:
-            trouble.add_note(f"seed {seed}")
-            raise
-        seen += auditor.seen
-        refusals += sum(auditor.refused.values())
-        repeated += sum(count - 1 for count in auditor.refused.values())
+    with Journal(tmp_path / "all.journal") as journal:
+        for seed in range(RUNS):
+            world, settings = world_drawn(Random(seed))
+            auditor = Auditor()
+            try:
+                whole(born(world, settings, journal), auditor)
+            except BaseException as trouble:
+                trouble.add_note(f"seed {seed}")
+                raise
+            seen += auditor.seen
+            refusals += sum(auditor.refused.values())
+            repeated += sum(count - 1 for count in auditor.refused.values())
     kinds = ("Submit", "Fill", "part of a fill", "Stranded", "Listed", Deposited.__name__, "Unexplained")
     say.append(f"{RUNS} random runs, conserved: " + ", ".join(f"{seen[kind]} {kind}" for kind in kinds))
     say.append(f"refused sells {refusals}, of which repeated {repeated}")

@@ -13,22 +13,25 @@ import pytest
 
 from lotwise.app.loop import trade
 from lotwise.app.rules import rules_in_force
-from lotwise.app.settings import load_settings
-from lotwise.app.wire import Run, Source, open_run
+from lotwise.app.settings import Settings, load_settings
+from lotwise.app.wire import Run, exchange_of, flows, plan_of
 from lotwise.domain.market import FeeAsset, Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose
 from lotwise.domain.values import Amount, Time
+from lotwise.engine.engine import Engine
 from lotwise.engine.records import (
     Decided,
     Deposited,
     Listed,
     MarketUpdate,
+    Opened,
     Record,
     Skip,
     Stranded,
     Submit,
     Unexplained,
 )
+from lotwise.engine.state import State, apply
 from lotwise.markets import UnknownMarket
 from lotwise.store.journal import Journal, read
 from lotwise.strategies.candles import Candles
@@ -63,35 +66,50 @@ class World:
     venue: type[SimulatedVenue] = SimulatedVenue
 
 
-def live(
-    path: Path, world: World, watch: Watch | None = None, skips: bool = True, **overrides: Any
-) -> tuple[Run, list[Record]]:
+def live(path: Path, world: World, watch: Watch | None = None, **overrides: Any) -> tuple[Run, list[Record]]:
     """The run of a world from its first candle to its last, on a journal at this path, and all its records;
     `watch` sees each moment when it is over."""
-    records: list[Record] = []
-    keys = {"dry_run_wallet": 10, "pairs": ",".join(world.candles), "paper__spread": 0} | overrides
-    settings = settings_of(**{"paper__volume_share": 0} | keys)
     with Journal(path) as journal:
-        joined = open_run(settings, Source("lived", world.candles), journal, None, skips=skips)
-        least, window = float(settings.entry.min_confidence), settings.sizing.volatility_bars
-        joined.feed = RecordedFeed(
-            world.candles, Scripted(dict(world.wishes)), None, least, window if joined.engine.plan.risks.swing else None
-        )
-        calm = joined.engine.plan.markets
+        joined = born(world, settings_in(world, **overrides), journal)
+        return joined, whole(joined, watch)
 
-        def rules(symbol: str, time: Time) -> Market | UnknownMarket:
-            market = calm(symbol, time)
-            return world.rules(market, time) if isinstance(market, Market) else market
 
-        joined.venue = world.venue(joined.venue.exchange, rules, world.happenings)
+def settings_in(world: World, **overrides: Any) -> Settings:
+    """The smallest preset on the pairs of a world, at the bid and filled whole unless told otherwise."""
+    keys = {"dry_run_wallet": 10, "paper__spread": 0, "paper__volume_share": 0}
+    return settings_of(**keys | {"pairs": ",".join(world.candles)} | overrides)
 
-        def over(update: MarketUpdate, moment: list[Record]) -> None:
-            records.extend(moment)
-            if watch is not None:
-                watch(joined, update, moment)
 
-        asyncio.run(trade(joined, over))
-    return joined, records
+def born(world: World, settings: Settings, journal: Journal, skips: bool = True) -> Run:
+    """A run of a world that has not begun."""
+    plan, state = plan_of(settings, "world"), State()
+    apply(state, Opened("world", "paper", {}))
+    apply(state, Deposited(Amount(settings.dry_run_wallet, "USDT"), Time(START)))
+    window = plan.risks.window if plan.risks.swing is not None else None
+    feed = RecordedFeed(
+        world.candles, Scripted(dict(world.wishes)), None, float(settings.entry.min_confidence), window
+    )
+
+    def rules(symbol: str, time: Time) -> Market | UnknownMarket:
+        calm = plan.markets(symbol, time)
+        return world.rules(calm, time) if isinstance(calm, Market) else calm
+
+    venue = world.venue(exchange_of(settings, state), rules, world.happenings or flows(settings))
+    venue.resume(state, {})
+    return Run(Engine(plan, state, {}), venue, feed, journal, True, 500, skips)
+
+
+def whole(joined: Run, watch: Watch | None = None) -> list[Record]:
+    """Run to the end of the candles: all records."""
+    records: list[Record] = []
+
+    def over(update: MarketUpdate, moment: list[Record]) -> None:
+        records.extend(moment)
+        if watch is not None:
+            watch(joined, update, moment)
+
+    asyncio.run(trade(joined, over))
+    return records
 
 
 def at(bar: int) -> Time:
@@ -179,7 +197,7 @@ def wishes_drawn(random: Random, many: int) -> list[float]:
     return [random.choice([1.0, 0.7, 0.4, -0.5]) if random.random() < often else 0.0 for _ in range(many)]
 
 
-def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
+def world_drawn(random: Random, many: int = 60) -> tuple[World, Settings]:
     """A world in which much happens, and settings to live in it."""
     pick, timeframe = random.choice, random.choice(["15m", "1h", "4h", "4h"])
     symbols = random.sample(sorted(STARTS), random.randint(1, 3))
@@ -216,4 +234,5 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, dict[str, Any]]:
         "paper__volume_share": pick([0, "0.3", "0.01"]),
     }
     wishes = {symbol: wishes_drawn(random, many) for symbol in symbols}
-    return World(candles, wishes, tuple(happenings), rules), settings
+    world = World(candles, wishes, tuple(happenings), rules)
+    return world, settings_in(world, **settings)
