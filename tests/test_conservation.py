@@ -14,8 +14,8 @@ from lotwise.domain.orders import SIZE_REJECTIONS, Fill, Order, Rejected, Reject
 from lotwise.domain.values import EXACT, Side
 from lotwise.engine.records import Deposited, Listed, MarketUpdate, Record, Stranded, Submit
 from lotwise.ledger.postings import Ledger
-from lotwise.venues.simulated import ACCOUNT
 from lotwise.store.journal import Journal
+from lotwise.venues.simulated import ACCOUNT
 from tests.test_happenings import born, whole, world_drawn
 
 RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
@@ -60,7 +60,9 @@ class Auditor:
                 assert holding.stuck or run.engine.state.orders_on(order.symbol)
                 self.told[order.symbol] = holding.position.quantity
                 if rejection.kind in SIZE_REJECTIONS:
-                    self.refused[order.symbol, rejection.kind, run.venue.exchange.markets()[order.symbol]] += 1
+                    self.refused[
+                        order.symbol, rejection.kind, run.venue.exchange.markets()[order.symbol]
+                    ] += 1
             case _:
                 pass
 

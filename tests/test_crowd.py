@@ -91,6 +91,26 @@ def test_a_saved_market_lives_on_as_it_would_have() -> None:
     assert second.state() == first.state()
 
 
+def test_a_saved_walk_keeps_how_wild_it_is() -> None:
+    exchange = Exchange({"SOL/USDT": market("SOL/USDT")}, house=BOOK)
+    walk = Walk(150.0, 0.8, Dice(1), START)
+    walk.factors = [0.55, 0.55, 0.55]
+    exchange.live("SOL/USDT", Crowd(CrowdSettings(), walk, Dice(2), START))
+    other = Exchange.from_state(exchange.state(), BOOK)
+    later = Time(START + MINUTE)
+    assert (other.advance(later), other.state()) == (exchange.advance(later), exchange.state())
+
+
+def test_the_best_prices_follow_a_jump_of_the_fair_price_within_a_step() -> None:
+    bars = [bar(0, "150", "150", "150", "150"), bar(1, "140", "140", "140", "140")]
+    exchange = living(path=Recorded(bars, MINUTE))
+    exchange.advance(Time(START + MINUTE - 1))
+    assert D("149.9") < exchange.quotes()["SOL/USDT"].ask < D("150.2")
+    exchange.advance(Time(START + MINUTE))
+    quote = exchange.quotes()["SOL/USDT"]
+    assert D("139.8") < quote.bid < quote.ask < D("140.2")
+
+
 def test_the_book_is_on_the_grid_never_crosses_and_reaches_a_percent_away() -> None:
     exchange = living()
     for second in range(1, 240):
@@ -259,5 +279,5 @@ def test_the_dice_fall_as_the_published_generator_does() -> None:
         3203168211198807973,
         9817491932198370423,
     ]
-    assert 0 <= dice.fraction() < 1
-    assert {Dice(seed).below(3) for seed in range(50)} == {0, 1, 2}
+    high, low = Dice(1234567).fractions()
+    assert (high * 2**32, low * 2**32) == divmod(6457827717110365317, 2**32)

@@ -229,6 +229,16 @@ def test_an_order_until_a_date_expires_at_its_own_time_however_late_it_is_asked(
     assert exchange.history(ME).closed[-1].time == NOW + 5
 
 
+def test_an_expiry_is_not_that_of_a_later_order_of_the_same_name() -> None:
+    exchange = world()
+    until = order(BUY, "1", "99", time_in_force=TimeInForce.GTD, expires=Time(NOW + 5))
+    exchange.accept(ME, until, NOW)
+    exchange.cancel(ME, "a", NOW)
+    exchange.accept(ME, order(BUY, "1", "99"), NOW)
+    assert exchange.advance(Time(NOW + 900)) == []
+    assert len(exchange.open_orders(ME)) == 1
+
+
 # Self-trade
 
 
@@ -333,6 +343,16 @@ def test_one_stop_sets_off_the_next() -> None:
     woken = [event.client_id for event in events(exchange, ME) if isinstance(event, Triggered)]
     assert woken == ["near", "deep"]
     assert [waiting.order.client_id for waiting in exchange.open_orders(ME)] == ["far"]
+
+
+def test_stops_that_one_trade_wakes_wake_in_order_of_acceptance() -> None:
+    exchange = world(bids=[("90", "9")])
+    print_at(exchange, "100")
+    for name, trigger in (("b", "98"), ("a", "99"), ("c", "98.5")):
+        exchange.accept(ME, stop(SELL, "1", trigger, client_id=name), NOW)
+    print_at(exchange, "97")
+    woken = [event.client_id for event in events(exchange, ME) if isinstance(event, Triggered)]
+    assert woken == ["b", "a", "c"]
 
 
 def test_a_woken_buy_that_costs_more_than_its_hold_takes_it_from_what_is_free_or_is_cancelled() -> None:
@@ -558,6 +578,42 @@ def test_a_cost_in_quote_is_turned_into_whole_lots_along_the_book() -> None:
     assert exchange.affordable("SOL/USDT", BUY, D("150")) == D("1.495")
     assert exchange.affordable("SOL/USDT", BUY, D("1000")) == D("2")
     assert exchange.affordable("SOL/USDT", SELL, D("10")) == D("0.101")
+
+
+def test_the_book_tells_its_changes_and_the_last_best_prices() -> None:
+    exchange = world(bids=[("99", "2")], asks=[("100", "1")])
+    book = exchange.book("SOL/USDT")
+    sequence = book.sequence
+    exchange.accept(ME, order(BUY, "1", "99.5"), Time(NOW + 1))
+    exchange.accept(SHE, order(SELL, "1"), Time(NOW + 2))
+    changes = book.changes(sequence)
+    assert changes is not None
+    assert [(str(c.price), str(c.quantity), c.side, c.time) for c in changes] == [
+        ("99.50", "1.000", BUY, NOW + 1),
+        ("99.50", "0.000", BUY, NOW + 2),
+    ]
+    assert [change.sequence for change in changes] == [sequence + 1, sequence + 2]
+    assert book.changes(sequence - 100) is None
+    assert book.spreads(Time(NOW + 1)) == [(NOW + 1, D("99.5"), D(100)), (NOW + 2, D(99), D(100))]
+
+
+def test_accounts_put_back_one_by_one_stand_in_the_book_in_the_order_of_their_acceptance() -> None:
+    first = world()
+    print_at(first, "100")
+    first.accept(SHE, order(BUY, "1", "100", client_id="s"), NOW)
+    first.accept(ME, order(BUY, "1", "100", client_id="m"), NOW)
+    first.accept(ME, stop(SELL, "1", "90", client_id="z"), NOW)
+    second = Exchange({"SOL/USDT": SOL}, issued=first.issued, house=BOOK)
+    for account in (ME, SHE):
+        ledger = first.ledger(account)
+        owned = [ledger.total(asset) for asset in ledger.assets()]
+        second.restore(account, owned, first.open_orders(account))
+    for exchange in (first, second):
+        exchange.deposit("third", amount("9 SOL"))
+        exchange.accept("third", order(SELL, "1.5"), NOW)
+        assert [fill.quantity for _, fill in exchange.history(ME).fills] == [D("0.5")]
+        exchange.accept("third", order(BUY, "0.1", "90"), NOW)
+        assert exchange.ledger(ME).balance(held("z"), "SOL") == amount("1 SOL")
 
 
 # What is remembered

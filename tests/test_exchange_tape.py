@@ -74,7 +74,7 @@ def test_only_the_last_trades_and_candles_are_kept() -> None:
     assert day.count == 1441
     assert [trade.number for trade in tape.since(1598)] == [1599, 1600]
     assert tape.since(1600) == []
-    assert [trade.number for trade in tape.since(0)][0] == 601
+    assert next(iter(tape.since(0))).number == 601
 
 
 def test_an_unknown_length_of_candle_is_no_candle() -> None:

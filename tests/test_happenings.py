@@ -1,6 +1,7 @@
 """What comes from outside during a run: money that comes or leaves, and pairs that close and open again."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -16,7 +17,7 @@ from lotwise.app.rules import rules_in_force
 from lotwise.app.settings import Settings, load_settings
 from lotwise.app.wire import Run, exchange_of, flows, plan_of
 from lotwise.domain.market import FeeAsset, Market, MarketStatus
-from lotwise.domain.orders import Canceled, Fill, Purpose
+from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import (
@@ -37,7 +38,7 @@ from lotwise.store.journal import Journal, read
 from lotwise.strategies.candles import Candles
 from lotwise.venues.feeds import RecordedFeed
 from lotwise.venues.simulated import ACCOUNT, SimulatedVenue, listed
-from tests.runs import settings_of
+from tests.runs import built_in, run_through, settings_of
 from tests.test_engine import CALM, HOUR, SOL, START, Scripted, bars, of
 
 D = Decimal
@@ -66,12 +67,11 @@ class World:
     venue: type[SimulatedVenue] = SimulatedVenue
 
 
-def live(path: Path, world: World, watch: Watch | None = None, **overrides: Any) -> tuple[Run, list[Record]]:
-    """The run of a world from its first candle to its last, on a journal at this path, and all its records;
-    `watch` sees each moment when it is over."""
+def live(path: Path, world: World, **overrides: Any) -> tuple[Run, list[Record]]:
+    """The run of a world from its first candle to its last, on a journal at this path, and all its records."""
     with Journal(path) as journal:
         joined = born(world, settings_in(world, **overrides), journal)
-        return joined, whole(joined, watch)
+        return joined, whole(joined)
 
 
 def settings_in(world: World, **overrides: Any) -> Settings:
@@ -145,7 +145,9 @@ def spread_out(market: Market, random: Random) -> Market:
         case "tick":
             return replace(market, tick_size=market.tick_size * random.choice([1, 5, 10]))
         case "lot":
-            return replace(market, lot_step=D(1).scaleb(market.min_quantity.adjusted() - random.randint(0, 3)))
+            return replace(
+                market, lot_step=D(1).scaleb(market.min_quantity.adjusted() - random.randint(0, 3))
+            )
         case "fees":
             return replace(market, maker_fee=D("0.0025") * factor / 2, taker_fee=D("0.004") * factor / 2)
         case _:
@@ -153,7 +155,7 @@ def spread_out(market: Market, random: Random) -> Market:
 
 
 class Shifting:
-    """Rules that change at set times, each change on those before it or on the first; the same for one seed."""
+    """Rules that change at set times, each on top of those before it or of the first; one seed, one history."""
 
     def __init__(self, random: Random, symbols: list[str], times: list[Time], fee_asset: FeeAsset) -> None:
         firsts = {symbol: market_of(symbol, fee_asset=fee_asset) for symbol in symbols}
@@ -172,7 +174,9 @@ class Shifting:
 def walk(random: Random, symbol: str, timeframe: str, many: int) -> Candles:
     """A wild walk of so many bars, of which some are missing; each trades about what a small order is."""
     bar, (price, step) = {"15m": HOUR // 4, "1h": HOUR, "4h": 4 * HOUR}[timeframe], STARTS[symbol]
-    rows, dates, volumes = [], [], []
+    rows: list[tuple[int, int, int, int]] = []
+    dates: list[int] = []
+    volumes: list[float] = []
     for number in range(many):
         points = [price]
         for _ in range(4):
@@ -236,3 +240,209 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, Settings]:
     wishes = {symbol: wishes_drawn(random, many) for symbol in symbols}
     world = World(candles, wishes, tuple(happenings), rules)
     return world, settings_in(world, **settings)
+
+
+FLAT = [CALM] * 6
+
+
+def test_a_deposit_can_be_spent_from_then_on(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, *FLAT)}, {SOL: [1, 1, 1]}, (usdt("0.6", 3),))
+    joined, records = live(tmp_path / "j", world, dry_run_wallet="2.4")
+    before, after = of(records, Decided)
+    assert (before.reason, after.reason, after.time) == ("BELOW_FLOOR", None, at(3))
+    assert joined.engine.state.totals.deposits == 3
+
+
+def test_the_deposits_of_the_settings_come_on_their_days(tmp_path: Path) -> None:
+    flows_told = [{"on": "2025-08-02", "amount": "5"}, {"on": "2025-07-31", "amount": "-0.5"}]
+    keys = {"paper.deposits": flows_told, "paper.bars": 240, "dry_run_wallet": "10"}
+    settings = load_settings(None, "micro", keys)
+    moved: list[Deposited] = []
+    with Journal(tmp_path / "j") as journal:
+        joined = run_through(
+            settings, built_in(settings), journal, lambda run, update, told: moved.extend(of(told, Deposited))
+        )
+    assert [(str(flow.amount), flow.time) for flow in moved] == [("-0.5 USDT", at(48)), ("5 USDT", at(96))]
+    assert joined.engine.state.totals.deposits == D("14.5")
+    assert joined.engine.state.ledger.total("USDT") == joined.venue.exchange.ledger(ACCOUNT).total("USDT")
+
+
+def test_what_is_withdrawn_is_gone_from_both_books_and_is_no_loss(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, *FLAT)}, {}, (usdt("-4", 2),))
+    joined, records = live(tmp_path / "j", world)
+    state = joined.engine.state
+    assert state.ledger.total("USDT") == joined.venue.exchange.ledger(ACCOUNT).total("USDT")
+    assert (state.ledger.total("USDT").number, state.totals.max_drawdown_fraction) == (6, 0)
+    assert of(records, Unexplained) == []
+
+
+def test_more_than_is_free_cannot_have_left_so_entries_stop_and_exits_go_on(tmp_path: Path) -> None:
+    rows = [CALM, BOUGHT, CALM, CALM, FALL, FALL]
+    world = World(
+        {SOL: bars(SOL, *rows), ADA: bars(ADA, *[SMALL] * 6)}, {SOL: [1], ADA: [0, 0, 0, 1]}, (usdt("-5", 3),)
+    )
+    joined, records = live(tmp_path / "j", world, max_open_trades=2)
+    (unexplained,) = of(records, Unexplained)
+    assert unexplained.why == "5 USDT left, but only 0.47625 USDT was free here"
+    entry, refused = of(records, Decided)
+    assert (entry.reason, refused.symbol, refused.reason) == (None, ADA, Skip.UNRECONCILED)
+    assert refused.rungs[-1].have == unexplained.why
+    assert [submit.order.purpose for submit in of(records, Submit)][-1] is Purpose.STOP
+    assert not joined.engine.state.holdings
+    assert joined.engine.state.ledger.total("USDT") == joined.venue.exchange.ledger(ACCOUNT).total("USDT")
+
+
+@pytest.mark.parametrize("flow", ["5", "-5"])
+def test_money_that_comes_or_leaves_is_neither_gain_nor_loss_to_the_limits(tmp_path: Path, flow: str) -> None:
+    world = World({SOL: bars(SOL, *FLAT)}, {SOL: [0, 0, 0, 0, 0, 1]}, (usdt(flow, 3),))
+    limits = {"limits__daily_loss": "0.01", "limits__drawdown": "0.01"}
+    joined, records = live(tmp_path / "j", world, **limits)
+    (decided,) = of(records, Decided)
+    assert decided.reason is None
+    falls = [rung.have for rung in decided.rungs if rung.check in ("loss of the day", "drawdown")]
+    assert falls == ["0", "0"] and joined.engine.state.totals.max_drawdown_fraction == 0
+
+
+@pytest.mark.parametrize("limit", ["limits__daily_loss", "limits__drawdown"])
+def test_a_deposit_does_not_make_a_loss_undone(tmp_path: Path, limit: str) -> None:
+    """0.36 of 10 is lost; with 10 more the fall is 0.36 of 20."""
+    rows = [CALM, (10000, 10010, 9600, 9650), *[(9650, 9660, 9640, 9650)] * 4]
+    world = World({SOL: bars(SOL, *rows)}, {SOL: [1, 0, 0, 1]}, (usdt("10", 3),))
+    _, records = live(tmp_path / "j", world, **{limit: "0.015"})
+    assert of(records, Decided)[1].reason == limit.removeprefix("limits__").upper()
+    _, records = live(tmp_path / "above", world, **{limit: "0.02"})
+    assert of(records, Decided)[1].reason is None
+
+
+def test_coins_that_leave_take_their_share_of_the_cost_along(tmp_path: Path) -> None:
+    """A quarter of an entry, too small to be sold: a third of it leaves, then the rest."""
+    leaving = [Deposited(Amount(D(number), "SOL"), at(bar)) for number, bar in (("-0.004", 5), ("-0.008", 6))]
+    candles = {
+        SOL: replace(bars(SOL, *[CALM, BOUGHT, *[CALM] * 5]), volume=np.array([1, 0.12, 1, 1, 1, 1, 1]))
+    }
+    held: dict[Time, tuple[Decimal, Decimal]] = {}
+
+    def watch(run: Run, update: MarketUpdate, _: list[Record]) -> None:
+        holding = run.engine.state.holdings.get(SOL)
+        held[update.time] = (holding.position.quantity, holding.position.cost) if holding else (D(0), D(0))
+
+    thin = {"paper__volume_share": "0.1", "entry__lifetime_bars": 1}
+    world = World(candles, {SOL: [1]}, tuple(leaving))
+    with Journal(tmp_path / "j") as journal:
+        joined = born(world, settings_in(world, **thin), journal, skips=False)
+        records = whole(joined, watch)
+    assert of(records, Stranded)[0].quantity == held[at(4)][0] == D("0.012")
+    assert held[at(4)][1] == D("1.203")
+    assert held[at(5)] == (D("0.008"), D("0.802"))
+    assert held[at(6)] == (0, 0)
+    assert joined.engine.state.totals.realised_pnl == 0 and joined.engine.state.totals.trades == 0
+
+
+CLOSED = [MarketStatus.CANCEL_ONLY, MarketStatus.OFFLINE, MarketStatus.POST_ONLY]
+
+
+@pytest.mark.parametrize("status", CLOSED)
+def test_a_position_on_a_pair_that_closes_is_stranded_and_sold_when_it_opens(
+    tmp_path: Path, status: MarketStatus
+) -> None:
+    rows = [CALM, BOUGHT, CALM, FALL, FALL, FALL, FALL]
+    happenings = (told_of(SOL, 3, status), told_of(SOL, 6, MarketStatus.ONLINE))
+    world = World({SOL: bars(SOL, *rows)}, {SOL: [1]}, happenings)
+    joined, records = live(tmp_path / "j", world)
+    (stranded,) = of(records, Stranded)
+    assert (stranded.time, stranded.quantity) == (at(4), D("0.095"))
+    assert f"{SOL} is {status}" in stranded.why
+    bought, sold = of(records, Fill)
+    assert sold.time == at(6) and sold.quantity == bought.quantity
+    assert of(records, Submit)[-1].order.purpose is Purpose.STOP
+    assert joined.engine.state.holdings == {}
+
+
+def test_while_a_pair_is_closed_the_others_go_on_in_its_slot(tmp_path: Path) -> None:
+    rows = [CALM, BOUGHT, CALM, FALL, *[FALL] * 4]
+    small = [SMALL] * 5 + [(50, 50, 49, 50), (50, 60, 49, 55), SMALL]
+    world = World(
+        {SOL: bars(SOL, *rows), ADA: bars(ADA, *small)},
+        {SOL: [1], ADA: [0, 0, 0, 0, 1]},
+        (told_of(SOL, 3, MarketStatus.OFFLINE),),
+    )
+    joined, records = live(tmp_path / "j", world, sizing__max_order_size_usdt=4)
+    assert [(decided.symbol, decided.reason) for decided in of(records, Decided)] == [
+        (SOL, None),
+        (ADA, None),
+    ]
+    assert [fill.symbol for fill in of(records, Fill)] == [SOL, ADA, ADA]
+    assert joined.engine.state.holdings[SOL].stuck is not None
+    assert joined.engine.state.totals.trades == 1
+
+
+def test_a_target_that_rests_on_a_closed_pair_is_left_there(tmp_path: Path) -> None:
+    happenings = (told_of(SOL, 3, MarketStatus.CANCEL_ONLY), told_of(SOL, 5, MarketStatus.ONLINE))
+    rows = [CALM, BOUGHT, CALM, CALM, CALM, (10000, 10600, 9990, 10500)]
+    _, records = live(tmp_path / "j", World({SOL: bars(SOL, *rows)}, {SOL: [1]}, happenings))
+    assert of(records, Stranded) == of(records, Canceled) == []
+    assert of(records, Fill)[1].price == 105
+
+
+@pytest.mark.parametrize("style", ["maker", "taker"])
+@pytest.mark.parametrize("status", list(MarketStatus))
+def test_entries_are_ordered_only_where_the_pair_takes_them(
+    tmp_path: Path, status: MarketStatus, style: str
+) -> None:
+    world = World({SOL: bars(SOL, *FLAT)}, {SOL: [0, 1]}, (told_of(SOL, 2, status),))
+    _, records = live(tmp_path / "j", world, entry__style=style)
+    takes = {MarketStatus.ONLINE, MarketStatus.LIMIT_ONLY} | (
+        {MarketStatus.POST_ONLY} if style == "maker" else set()
+    )
+    assert of(records, Decided)[0].reason == (None if status in takes else Skip.PAIR_OFFLINE)
+    assert of(records, Rejected) == []
+
+
+def test_a_status_told_before_the_first_bar_of_a_pair_holds_from_then_on(tmp_path: Path) -> None:
+    world = World(
+        {SOL: bars(SOL, *FLAT)},
+        {SOL: [1, 0, 0, 1]},
+        (told_of(SOL, 1, MarketStatus.CANCEL_ONLY), told_of(SOL, 3, MarketStatus.ONLINE)),
+    )
+    _, records = live(tmp_path / "j", world)
+    assert [decided.reason for decided in of(records, Decided)] == [Skip.PAIR_OFFLINE, None]
+
+
+def test_a_change_of_rules_does_not_open_a_closed_pair(tmp_path: Path) -> None:
+    """Closed on the first day; on the second the minimum doubles."""
+
+    def doubled(market: Market, time: Time) -> Market:
+        return replace(market, min_quantity=market.min_quantity * 2) if time >= at(24) else market
+
+    wishes = {SOL: [0.0] * 29 + [1.0]}
+    world = World(
+        {SOL: bars(SOL, *[CALM] * 32)}, wishes, (told_of(SOL, 20, MarketStatus.CANCEL_ONLY),), doubled
+    )
+    _, records = live(tmp_path / "j", world)
+    assert of(records, Listed)[-1].listing.min_quantity == D("0.04")
+    assert [decided.reason for decided in of(records, Decided)] == [Skip.PAIR_OFFLINE]
+    assert of(records, Rejected) == []
+
+
+WORLDS = 60
+
+
+def test_the_journal_is_the_same_with_skipping_and_without_whatever_happens(
+    tmp_path: Path, say: list[str]
+) -> None:
+    kinds: Counter[str] = Counter()
+    for seed in range(WORLDS):
+        world, settings = world_drawn(Random(seed))
+        rows = []
+        for skips in (True, False):
+            path = tmp_path / f"{seed}-{skips}"
+            with Journal(path) as journal:
+                whole(born(world, settings, journal, skips))
+            rows.append([(row.kind, row.body) for row in read(path)])
+        assert rows[0] == rows[1], f"world {seed}"
+        kinds += Counter(kind for kind, _ in rows[0])
+    told = ("Submit", "Fill", "Listed", "Deposited", "Stranded")
+    say.append(
+        f"skipping in {WORLDS} worlds where much happens: " + ", ".join(f"{kinds[k]} {k}" for k in told)
+    )
+    assert min(kinds[kind] for kind in told) > 20

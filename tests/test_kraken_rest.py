@@ -351,7 +351,7 @@ def test_relative_prices_are_worked_out_from_the_last_trade_and_cut_to_the_tick(
 
 
 def test_the_second_price_is_relative_to_the_trigger() -> None:
-    shape = {"ordertype": "stop-loss-limit", "type": "sell", "price": "-10%", "price2": "#1%"}
+    shape = {"ordertype": "stop-loss-limit", "type": "sell", "price": "#10%", "price2": "#1%"}
     asked = priced(new_order(LIMIT | shape, NOW), BTC, D(100000))
     assert (asked.trigger, asked.limit) == (D(90000), D(89100))
 

@@ -7,6 +7,9 @@ import pytest
 
 from lotwise.domain.market import MarketStatus
 from lotwise.domain.values import Time, amount
+from lotwise.exchange.crowd import Crowd, CrowdSettings
+from lotwise.exchange.dice import Dice
+from lotwise.exchange.paths import Walk
 from lotwise.kraken.limits import Verification
 from lotwise.kraken.rest import rfc3339
 from lotwise.sandbox.conformance import Permission
@@ -197,13 +200,26 @@ def test_a_stop_holds_its_coins_until_the_price_wakes_it(a: Client) -> None:
 
 
 def test_a_conditional_close_is_placed_for_what_is_filled(a: Client) -> None:
-    told = a.order(
-        "buy 1 SOLUSDT limit 100.1", userref=9, **{"close[ordertype]": "limit", "close[price]": "#5%"}
-    )
+    close = {"close[ordertype]": "limit", "close[price]": "#5%"}
+    told = a.order("buy 1 SOLUSDT limit 100.1", userref=9, **close)
     assert told["descr"]["close"] == "close position @ limit 104.89"
     ((_, child),) = a.private("OpenOrders")["open"].items()
     assert (child["refid"], child["userref"]) == (told["txid"][0], 9)
     assert (child["descr"]["type"], child["vol"]) == ("sell", "1.00000000")
+
+
+def test_a_conditional_close_does_not_take_its_parent_s_name(a: Client) -> None:
+    a.order(
+        "buy 1 SOLUSDT limit 100.1", cl_ord_id="mine", **{"close[ordertype]": "limit", "close[price]": "110"}
+    )
+    assert a.private("OpenOrders", cl_ord_id="mine") == {"open": {}}
+    assert a.placed(PLACED, cl_ord_id="mine")
+
+
+def test_of_a_refused_order_nothing_is_kept(a: Client) -> None:
+    for words in ("buy 100 SOLUSDT limit 99", "buy 1 SOLUSDT limit 99.001"):
+        a.order(words, userref=3)
+    assert a.core.state()["desk"]["tags"] == {"a": {}}
 
 
 def test_two_accounts_trade_with_each_other_by_price_and_time(a: Client) -> None:
@@ -261,6 +277,10 @@ def test_a_name_is_unique_among_open_orders_only(a: Client) -> None:
         ("buy 200000 SHIBUSDT market", {}, "EService:Unavailable"),
         ("buy 200000 SHIBUSDT limit -5%", {}, "EGeneral:Invalid arguments:price"),
         ("buy 1 SOLUSDT limit -100%", {}, "EOrder:Invalid price"),
+        ("buy 1 SOLUSDT limit 99", {"close[ordertype]": "limit", "close[price]": "110.001"},
+         "EOrder:Invalid price:SOL/USDT price can only be specified up to 2 decimals."),
+        ("buy 1 SOLUSDT limit 99", {"close[ordertype]": "limit", "close[price]": "-100%"},
+         "EOrder:Invalid price"),
         ("buy 1 NOPE limit 1", {}, "EQuery:Unknown asset pair"),
         ("buy 0 NOPE limit 1", {}, "EGeneral:Invalid arguments:volume"),
     ],
@@ -377,10 +397,18 @@ def test_a_refused_edit_leaves_the_order(a: Client) -> None:
     assert a.told(old)["status"] == a.told(named)["status"] == "open"
 
 
+def test_an_edit_does_not_turn_an_order_round(a: Client) -> None:
+    old = a.placed(PLACED)
+    told = a.private("EditOrder", txid=old, pair="SOLUSDT", type="sell", ordertype="market", volume="2")
+    assert told["descr"] == {"order": "buy 2.00000000 SOLUSDT @ limit 99.00"}
+
+
 def test_cancels_by_id_name_or_reference(a: Client) -> None:
     txid = a.placed(PLACED)
     assert a.private("CancelOrder", txid=txid) == {"count": 1}
-    assert a.private("CancelOrder", txid=txid) == "EOrder:Unknown order"
+    for unknown in (txid, "OU22CG-KLAF2-FWUDD7", "O1", "nonsense"):
+        assert a.private("CancelOrder", txid=unknown) == "EOrder:Unknown order"
+        assert a.private("AmendOrder", txid=unknown, order_qty="1") == "EOrder:Unknown order"
     assert (a.told(txid)["status"], a.told(txid)["reason"]) == ("canceled", "User requested")
     for _ in range(3):
         a.placed(PLACED, userref=-7)
@@ -412,6 +440,13 @@ def test_the_timer_cancels_all_at_its_time(a: Client) -> None:
     a.moved(100 * SECOND)
     assert a.told(txid)["status"] == "open"
     assert a.private("CancelAllOrdersAfter") == "EGeneral:Invalid arguments"
+
+
+def test_what_is_due_before_the_timer_happens_before_it(a: Client) -> None:
+    txid = a.placed(PLACED, timeinforce="GTD", expiretm="+30")
+    a.private("CancelAllOrdersAfter", timeout=60)
+    a.moved(100 * SECOND)
+    assert a.told(txid)["status"] == "expired"
 
 
 # Looking back
@@ -499,6 +534,39 @@ def test_equal_requests_at_equal_times_give_equal_bytes() -> None:
         return calls
 
     assert run() == run()
+
+
+def living() -> Client:
+    """An account on a market that lives."""
+    a = client(money="100000 USDT, 1000 SOL")
+    walk = Walk(100.0, 2.0, Dice(5), NOW)
+    a.core.exchange.live("SOL/USDT", Crowd(CrowdSettings(), walk, Dice(6), Time(NOW + SECOND)))
+    return a
+
+
+def test_a_market_that_lives_looks_the_same_however_often_one_looks() -> None:
+    seldom, often = living(), living()
+    seldom.moved(300 * SECOND)
+    for _ in range(60):
+        often.moved(5 * SECOND)
+        often.public("Depth", pair="SOLUSDT")
+    for name in ("Ticker", "Depth", "Trades", "OHLC", "Spread"):
+        assert seldom.public(name, pair="SOLUSDT") == often.public(name, pair="SOLUSDT")
+        assert seldom.last.body == often.last.body
+    book = seldom.public("Depth", pair="SOLUSDT")["SOLUSDT"]
+    assert D(book["bids"][0][0]) < D(book["asks"][0][0])
+    assert len(seldom.public("Trades", pair="SOLUSDT")["SOLUSDT"]) > 20
+
+
+def test_the_crowd_fills_what_waits() -> None:
+    a = living()
+    a.moved(10 * SECOND)
+    best = a.public("Depth", pair="SOLUSDT", count=1)["SOLUSDT"]["asks"][0][0]
+    txid = a.placed(f"sell 0.1 SOLUSDT limit {D(best):.2f}")
+    a.moved(600 * SECOND)
+    order = a.told(txid)
+    assert (order["status"], order["vol_exec"]) == ("closed", "0.10000000")
+    assert all(trade["maker"] for trade in a.private("TradesHistory")["trades"].values())
 
 
 def test_a_fault_may_answer_before_or_after_the_request_is_carried_out(a: Client) -> None:

@@ -101,6 +101,9 @@ def test_a_key_may_do_what_it_was_given_and_no_more() -> None:
         refused = none.private(endpoint.name) == "EGeneral:Permission denied"
         assert refused == (frozenset() not in endpoint.permissions), endpoint.name
         for way in endpoint.permissions:
+            for some in way if len(way) > 1 else ():
+                half = client(permissions=frozenset({some}))
+                assert half.private(endpoint.name) == "EGeneral:Permission denied", endpoint.name
             able = client(permissions=way)
             assert able.private(endpoint.name) != "EGeneral:Permission denied", endpoint.name
 
@@ -214,6 +217,7 @@ def test_an_account_that_acts_too_often_on_a_pair_waits_there() -> None:
     for _ in range(5):
         assert a.order("buy 0.001 SOLUSDT limit 50") == "EGeneral:Invalid arguments:volume minimum not met"
     assert a.order("buy 0.1 SOLUSDT limit 50") == "EOrder:Rate limit exceeded"
+    assert "descr" in a.order("buy 0.1 SOLUSDT limit 50", validate="true")
     assert "txid" in a.order("buy 0.001 XBTUSD limit 50000")
     a.moved(45 * SECOND)
     assert a.private("CancelOrder", txid=last) == {"count": 1}

@@ -242,11 +242,12 @@ NEXT: dict[Status, dict[type[Report], Status]] = {
     _S.UNKNOWN: {Accepted: _S.OPEN, Rejected: _S.REJECTED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
                  Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD},
     # A late fill is money all the same: it is booked in every state, and revives the dead.
-    _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED},
-    _S.CANCELED: {Fill: _S.CANCELED},
-    _S.EXPIRED: {Fill: _S.EXPIRED},
-    _S.REJECTED: {Fill: _S.PARTIALLY_FILLED},
-    _S.DEAD: {Accepted: _S.OPEN, Fill: _S.PARTIALLY_FILLED},
+    # What is told twice, or late, changes nothing.
+    _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED, TimedOut: _S.FILLED},
+    _S.CANCELED: {Fill: _S.CANCELED, Accepted: _S.CANCELED, Canceled: _S.CANCELED, Expired: _S.CANCELED},
+    _S.EXPIRED: {Fill: _S.EXPIRED, Accepted: _S.EXPIRED, Expired: _S.EXPIRED, Canceled: _S.EXPIRED},
+    _S.REJECTED: {Fill: _S.PARTIALLY_FILLED, Accepted: _S.OPEN},
+    _S.DEAD: {Accepted: _S.OPEN, Fill: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED},
 }  # fmt: skip
 
 
@@ -275,7 +276,7 @@ class OrderState:
 
 
 def after(state: OrderState, report: Report) -> OrderState:
-    """The state after one report; a fill that was seen before changes nothing.
+    """The state after one report; the same state (it, not a copy) when it tells nothing that is not known.
 
     Raises ImpossibleReport when the table has no such step or a fill exceeds the order.
     """
@@ -287,9 +288,10 @@ def after(state: OrderState, report: Report) -> OrderState:
             f"{type(report).__name__} for order {report.client_id}, which is {state.status}"
         )
     if isinstance(report, Accepted):
-        return replace(state, status=status, venue_id=report.venue_id)
+        told = replace(state, status=status, venue_id=report.venue_id)
+        return state if told == state else told
     if not isinstance(report, Fill):
-        return replace(state, status=status)
+        return state if status is state.status else replace(state, status=status)
     filled = EXACT.add(state.filled, report.quantity)
     if filled > state.order.quantity:
         raise ImpossibleReport(f"{filled} filled of {state.order.quantity} ordered: {report.client_id}")

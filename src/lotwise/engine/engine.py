@@ -18,6 +18,7 @@ from lotwise.domain.orders import (
     RejectionKind,
     Report,
     TimeInForce,
+    after,
 )
 from lotwise.domain.sizing import Refused, Sized, least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time
@@ -34,6 +35,7 @@ from lotwise.engine.records import (
     Marked,
     MarketUpdate,
     Passed,
+    Reconciled,
     Record,
     Repeated,
     Rescue,
@@ -106,7 +108,7 @@ class Engine(Seller):
                 source = self._rules_told(event)
             case Deposited():
                 source = self._moved(event)
-            case Restricted():
+            case Restricted() | Reconciled() | Unexplained():
                 source = iter([self._write(event)])
             case Rescue():
                 source = self._rescue(event)
@@ -286,15 +288,15 @@ class Engine(Seller):
     def _report(self, report: Report) -> Iterator[Record]:
         """What became of an order: book it, learn from it, then leave what it leaves open."""
         before = self.state.order(report.client_id)
-        yield self._write(report)
-        after = self.state.order(report.client_id)
-        if after is before:
+        if after(before, report) is before:
             return
+        yield self._write(report)
+        now = self.state.order(report.client_id)
         if isinstance(report, Rejected | Accepted):
-            yield from self._learn(after.order, report)
-        holding = self.state.holdings.get(after.order.symbol)
-        if after.status in ENDED and holding is not None:
-            yield from self._ended(after, holding, report.time)
+            yield from self._learn(now.order, report)
+        holding = self.state.holdings.get(now.order.symbol)
+        if now.status in ENDED and holding is not None:
+            yield from self._ended(now, holding, report.time)
 
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
         """An order's answer as evidence on the pair's minimums, where it is some."""

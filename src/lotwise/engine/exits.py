@@ -34,10 +34,16 @@ def lowest_price(market: Market, quote: Quote, slippage: Decimal) -> Decimal:
     return max(worst, market.tick_size)
 
 
+def salable(quantity: Decimal, market: Market) -> Decimal:
+    """How much of a holding one order may sell: whole lots, and no more than the largest order."""
+    most = quantity if market.max_quantity is None else min(quantity, market.max_quantity)
+    return round_down(most, market.lot_step)
+
+
 def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpose, time: Time) -> Order:
-    """The sale of all that is held and that the lot step allows: at the target price, or at once."""
+    """The sale of all that is held and that one order may sell: at the target price, or at once."""
     at_target = purpose is Purpose.TARGET
-    quantity = round_down(holding.position.quantity, market.lot_step)  # the exchange takes whole lots only
+    quantity = salable(holding.position.quantity, market)
     return Order(
         client_id=client_id,
         symbol=market.symbol,

@@ -100,6 +100,25 @@ class Restricted:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The exchange's books and ours agree: what it has beyond ours by asset, and the rows of its ledger that
+    were counted in."""
+
+    foreign: dict[str, Decimal]
+    seen: tuple[str, ...]
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """The exchange's books and ours differ: nothing is entered until that is explained."""
+
+    amount: Amount
+    why: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """The owner asks to sell what is too small to be sold, at the cost of a top-up."""
 
@@ -107,7 +126,10 @@ class Rescue:
     time: Time
 
 
-Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Restricted | Rescue
+Notice = Reconciled | Unexplained | Restricted
+"""What is only to be written down and remembered."""
+
+Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Rescue
 
 
 class Skip(StrEnum):
@@ -234,15 +256,6 @@ class Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class Unexplained:
-    """The exchange has less of an asset than our books: nothing is entered until that is explained."""
-
-    amount: Amount
-    why: str
-    time: Time
-
-
-@dataclass(frozen=True, slots=True)
 class Stranded:
     """A holding that the rules in force do not let us sell: shown, valued, left alone until they change."""
 
@@ -265,6 +278,7 @@ Record = (
     | Stranded
     | Restricted
     | Rescue
+    | Reconciled
     | Unexplained
     | Report
 )

@@ -7,6 +7,7 @@ from decimal import Decimal
 from lotwise.domain.market import Market, MarketStatus, Quote
 from lotwise.domain.orders import Purpose
 from lotwise.domain.values import EXACT, Side, Time, plain, steps_down
+from lotwise.engine.exits import salable
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Awaited, Listed
 from lotwise.engine.state import Holding, State
@@ -94,7 +95,7 @@ class Sight:
             return f"no rules: {market.remedy}"
         if not self.status(symbol).takes(Side.SELL, limit=True, post_only=False):
             return f"{symbol} is {self.status(symbol)} at the exchange"
-        quantity = holding.position.quantity
+        quantity = salable(holding.position.quantity, market)
         if quantity < market.min_quantity:
             return f"{plain(quantity)} {market.base} is below the minimum of {plain(market.min_quantity)}"
         worth = EXACT.multiply(quantity, self._sale_price(symbol, holding, purpose))

@@ -34,6 +34,7 @@ from lotwise.engine.records import (
     Listed,
     Marked,
     Opened,
+    Reconciled,
     Record,
     Repeated,
     Rescue,
@@ -142,6 +143,7 @@ class State:
     marked: Marked | None = None
     traded_since_mark: bool = False
     unexplained: str | None = None
+    reconciled: Reconciled | None = None
     trading: Trading = Trading.ACTIVE
     totals: Totals = field(default_factory=Totals)
 
@@ -200,6 +202,9 @@ def apply(state: State, record: Record) -> None:
             state.time = record.time
         case Unexplained():
             state.unexplained = record.why
+            state.time = record.time
+        case Reconciled():
+            state.reconciled, state.unexplained = record, None
             state.time = record.time
         case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
             _report(state, record)
@@ -264,7 +269,7 @@ def _free_under(state: State, told: Listed) -> None:
     if holding is None or holding.refused == told.time:
         return
     holding.refusals = 0
-    if state.orders_on(told.listing.symbol):
+    if any(known.order.side is Side.SELL for known in state.orders_on(told.listing.symbol)):
         holding.stuck = None
 
 

@@ -168,7 +168,10 @@ class Accounts:
         history.rows.add(row)
 
     def _own(self, account: str) -> History:
-        return self.histories.setdefault(account, History(self.kept))
+        history = self.histories.get(account)
+        if history is None:
+            history = self.histories[account] = History(self.kept)
+        return history
 
 
 def _grow(sums: dict[str, Decimal], asset: str, number: Decimal) -> None:

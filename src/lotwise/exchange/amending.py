@@ -34,7 +34,7 @@ def amend(floor: Floor, key: Key, amendment: Amendment) -> Rejection | None:
     return None
 
 
-def exchange_orders(floor: Floor, key: Key, order: Order, instructions: Instructions) -> Rejection | None:
+def replace_order(floor: Floor, key: Key, order: Order, instructions: Instructions) -> Rejection | None:
     """Put another order in the place of an open one, which is cancelled; or say why not, and leave it."""
     refused = floor.refusal(key[0], order, instructions, replacing=key)
     if refused is None:

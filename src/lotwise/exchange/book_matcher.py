@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import gcd
 
 from lotwise.domain.market import Liquidity, Market, Quote
-from lotwise.domain.values import EXACT, BadField, Side, Time, is_multiple, steps_down
+from lotwise.domain.values import EXACT, BadField, Side, Time, is_multiple, steps_down, steps_up
 from lotwise.exchange.book import OrderBook, Resting, opposite
 from lotwise.exchange.booking import OpenOrder, Trade
 from lotwise.exchange.events import Key, SelfTrade
@@ -112,6 +112,7 @@ class BookMatcher:
 
     def _steps(self, market: Market) -> None:
         self.tick_steps, self.lot_steps = self.ticks(market.tick_size), self.lots(market.lot_step)
+        self.least_lots = steps_up(market.min_quantity, market.lot_step) * self.lot_steps
         self.float_tick, self.float_lot = float(self.tick), float(self.lot)
 
     def price(self, ticks: int) -> Decimal:

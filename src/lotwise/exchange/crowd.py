@@ -20,6 +20,9 @@ STEP = 1000
 """Milliseconds between two moves of the crowd."""
 
 SIDES = (Side.BUY, Side.SELL)
+FAR = 3.0
+"""A nearest order so many half spreads away is made anew."""
+
 REACH = 0.01
 """The farthest of its orders stand so far from the fair price, and it pays no worse."""
 
@@ -28,7 +31,8 @@ REACH = 0.01
 class CrowdSettings:
     """Assumptions. turnover: quote units traded in an hour; trades: how many in an hour; half_spread: the
     nearest orders stand so far from the fair price (a fraction); resting: what waits on each side within
-    REACH, in hours of turnover; levels: orders on each side. Raises BadField."""
+    REACH, in hours of turnover (far orders are larger, and each is a quarter to seven quarters of what is
+    usual); levels: orders on each side. Raises BadField."""
 
     turnover: float = 60_000.0
     trades: int = 720
@@ -84,35 +88,34 @@ class Crowd:
         self.due = due
         self.numbers = {side: [0] * settings.levels for side in SIDES}
         """The latest order of each level, nearest first; it may be gone."""
-        self._offsets = [settings.offset(level) for level in range(settings.levels)]
+        self.offsets = [settings.offset(level) for level in range(settings.levels)]
 
     def skip(self) -> None:
         """Let one step pass without a move."""
         self.due = Time(self.due + STEP)
 
-    def step(self, matcher: BookMatcher, least: int, take: Take) -> None:
-        """Live through one step. `least`: lots below which no order is made; `take` carries out trades."""
+    def step(self, matcher: BookMatcher, take: Take) -> None:
+        """Live through one step; `take` carries out its trades."""
         now, self.due = self.due, Time(self.due + STEP)
         matcher.book.time = now
-        move = _Move(self, matcher, max(1, least), take)
+        move = _Move(self, matcher, take)
         move.withdraw()
-        move.arbitrage()
         for side in SIDES:
-            if self.numbers[side][0] not in matcher.book:
+            if move.is_far(side, self.numbers[side][0]):
                 move.place(side, 0)
-            move.place(side, self.dice.below(self.settings.levels))
-        if self.dice.below(3600) < self.settings.trades:
-            move.trade()
+        chance = self.dice.word()
+        move.place(SIDES[chance & 1], (chance >> 1 & 0xFFFF) * self.settings.levels >> 16)
+        if (chance >> 17 & 0xFFFF) * 3600 >> 16 < self.settings.trades:
+            move.trade(SIDES[chance >> 33 & 1])
 
 
 class _Move:
     """What a crowd does in one step, around one fair price. `tick` and `lot` are the market's steps in
     those of its book."""
 
-    def __init__(self, crowd: Crowd, matcher: BookMatcher, least: int, take: Take) -> None:
+    def __init__(self, crowd: Crowd, matcher: BookMatcher, take: Take) -> None:
         self.crowd = crowd
         self.matcher = matcher
-        self.least = least
         self.take = take
         price = crowd.path.at(crowd.due - STEP)
         self.tick, self.lot = matcher.tick_steps, matcher.lot_steps
@@ -140,14 +143,13 @@ class _Move:
             for number in close:
                 book.cancel(number)
 
-    def arbitrage(self) -> None:
-        """Trade with whoever offers better than the fair price."""
-        book = self.matcher.book
-        for side in SIDES:
-            best, bound = book.best(side), self.bound(side, 0.0)
-            if best is not None and (best > bound if side is Side.BUY else best < bound):
-                taker = opposite(side)
-                self.take(Taking(taker, self.size(0), bound, OrderType.LIMIT))
+    def is_far(self, side: Side, number: int) -> bool:
+        """Whether a side's nearest order is gone or stands too far away to be the nearest."""
+        if number not in self.matcher.book:
+            return True
+        price = self.matcher.book[number].price
+        bound = self.bound(side, FAR * self.crowd.settings.half_spread)
+        return price < bound if side is Side.BUY else price > bound
 
     def place(self, side: Side, level: int) -> None:
         """Put an order on a level in place of what stood there; what it meets on its way it takes."""
@@ -155,21 +157,20 @@ class _Move:
         if numbers[level] in book:
             book.cancel(numbers[level])
         numbers[level] = 0
-        offset = self.crowd._offsets[level] * (0.9 + 0.2 * self.crowd.dice.fraction())
-        price, lots = self.bound(side, offset), self.size(level)
-        numbers[level] = join(self.matcher, Taking(side, lots, price, OrderType.LIMIT), self.take)
-
-    def size(self, level: int) -> int:
-        """Lots of an order: far ones are larger, and chance makes any from a quarter to seven times it."""
+        near, large = self.crowd.dice.fractions()
+        price = self.bound(side, self.crowd.offsets[level] * (0.9 + 0.2 * near))
         settings = self.crowd.settings
         share = (0.5 + level / settings.levels) / settings.levels
-        quote = settings.turnover * settings.resting * share * (0.25 + 1.5 * self.crowd.dice.fraction())
-        return max(self.least, int(quote * self.lots_of_one) * self.lot)
+        lots = self.lots(settings.turnover * settings.resting * share * (0.25 + 1.5 * large))
+        numbers[level] = join(self.matcher, Taking(side, lots, price, OrderType.LIMIT), self.take)
 
-    def trade(self) -> None:
+    def trade(self, side: Side) -> None:
         """One of the crowd takes what is best, often little and sometimes much."""
-        dice, settings = self.crowd.dice, self.crowd.settings
-        side = SIDES[dice.below(2)]
-        quote = settings.turnover / settings.trades * 4.0 * dice.fraction() * dice.fraction()
-        lots = max(self.least, int(quote * self.lots_of_one) * self.lot)
+        settings = self.crowd.settings
+        one, other = self.crowd.dice.fractions()
+        lots = self.lots(settings.turnover / settings.trades * 4.0 * one * other)
         self.take(Taking(side, lots, self.bound(opposite(side), REACH), OrderType.MARKET))
+
+    def lots(self, quote: float) -> int:
+        """The lots for so much quote, and no fewer than an order must have."""
+        return max(self.matcher.least_lots, int(quote * self.lots_of_one) * self.lot)

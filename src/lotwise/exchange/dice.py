@@ -23,10 +23,7 @@ class Dice:
         word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & MASK
         return word ^ (word >> 31)
 
-    def below(self, limit: int) -> int:
-        """A whole number from 0 to below the limit, which is far below 2^64."""
-        return (self.word() * limit) >> 64
-
-    def fraction(self) -> float:
-        """From 0 to below 1."""
-        return (self.word() >> 11) * 2.0**-53
+    def fractions(self) -> tuple[float, float]:
+        """Two draws from 0 to below 1, of one word."""
+        word = self.word()
+        return (word >> 32) * 2.0**-32, (word & 0xFFFFFFFF) * 2.0**-32

@@ -15,7 +15,7 @@ from lotwise.domain.market import Candle, Market, MarketStatus, Quote
 from lotwise.domain.orders import Accepted, Fill, Order, Rejection, Report
 from lotwise.domain.values import EPOCH, EXACT, Amount, Side, Time, require, round_down
 from lotwise.exchange.accounts import History
-from lotwise.exchange.amending import amend, exchange_orders
+from lotwise.exchange.amending import amend, replace_order
 from lotwise.exchange.book_matcher import BookMatcher
 from lotwise.exchange.book_view import BookView
 from lotwise.exchange.booking import OpenOrder, hold
@@ -30,7 +30,7 @@ from lotwise.exchange.crowd import Crowd
 from lotwise.exchange.depth import Levels, lay_depth
 from lotwise.exchange.events import ON_REQUEST, PLAIN, Amendment, Instructions, Key, Told
 from lotwise.exchange.floor import Floor
-from lotwise.exchange.house import HouseRules, Matching
+from lotwise.exchange.house import CANDLES, HouseRules, Matching
 from lotwise.exchange.pairs import Pair
 from lotwise.exchange.paths import Path
 from lotwise.exchange.rules import not_open
@@ -55,7 +55,7 @@ class Exchange:
         slippage: Decimal = Decimal("0.001"),
         spread: Decimal = Decimal(0),
         issued: int = 0,
-        house: HouseRules = HouseRules(),  # noqa: B008  frozen
+        house: HouseRules = CANDLES,
     ) -> None:
         require(0 <= slippage < 1, "slippage", "must be a fraction from 0 to below 1")
         require(0 <= spread < 1, "spread", "must be a fraction from 0 to below 1")
@@ -200,7 +200,7 @@ class Exchange:
         if key not in self._floor.open:
             return not_open(client_id)
         self._floor.now = max(self._floor.now, now)
-        refused = exchange_orders(self._floor, key, order, instructions)
+        refused = replace_order(self._floor, key, order, instructions)
         self._floor.follow_up()
         return self._heard_by(account) if refused is None else refused
 
@@ -288,7 +288,7 @@ class Exchange:
     def from_state(
         cls,
         state: Mapping[str, Any],
-        house: HouseRules = HouseRules(),  # noqa: B008  frozen
+        house: HouseRules = CANDLES,
         paths: Mapping[str, Path] | None = None,
     ) -> Self:
         """The exchange that gave this state, as exactly as if it had never been away. `house` is given

@@ -25,7 +25,7 @@ from lotwise.domain.orders import (
     Status,
     TimeInForce,
 )
-from lotwise.domain.values import EPOCH, Amount, Time, require, steps_up
+from lotwise.domain.values import EPOCH, Amount, Time, require
 from lotwise.exchange import rules
 from lotwise.exchange.accounts import Accounts, ClosedOrder
 from lotwise.exchange.book import opposite
@@ -172,8 +172,7 @@ class Floor:
         if order.post_only and meeting.crosses:
             self.cancel(key, POST_ONLY_CROSSED)
             return
-        traded = sum((trade.quantity for trade in meeting.trades), Decimal(0))
-        if order.time_in_force is TimeInForce.FOK and traded < waiting.rest:
+        if order.time_in_force is TimeInForce.FOK and meeting.quantity < waiting.rest:
             self.cancel(key, NOT_AT_ONCE)
             return
         for displaced in meeting.displaced:
@@ -221,9 +220,7 @@ class Floor:
         if pair.status is not MarketStatus.ONLINE:
             crowd.skip()
             return
-        matcher = pair.matched_by_book
-        least = steps_up(pair.market.min_quantity, matcher.lot)
-        crowd.step(matcher, least, partial(self.crowd_takes, pair))
+        crowd.step(pair.matched_by_book, partial(self.crowd_takes, pair))
 
     def fill(self, key: Key, trade: Trade, with_crowd: bool) -> None:
         """Book one side of a trade."""

@@ -45,6 +45,10 @@ class HouseRules:
         require(self.kept > 0, "kept", "must be above 0")
 
 
+CANDLES = HouseRules()
+"""Candles are all that is known, and nothing is limited."""
+
+
 def ladder(schedule: FeeSchedule, dollars: frozenset[str]) -> Fees:
     """Fees by the tier of an account's volume; costs in the quote assets of `dollars` count one for
     one, others not at all."""

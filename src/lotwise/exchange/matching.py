@@ -6,11 +6,12 @@ and tells the matcher what became of it. A matcher never sees money.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from typing import Protocol
 
 from lotwise.domain.market import Market, Quote
 from lotwise.domain.orders import Order
-from lotwise.domain.values import Side, Time
+from lotwise.domain.values import EXACT, Side, Time
 from lotwise.exchange.booking import OpenOrder, Trade
 from lotwise.exchange.events import Key, SelfTrade
 
@@ -50,6 +51,11 @@ class Meeting:
     def trades(self) -> list[Trade]:
         """The trades alone."""
         return [match.trade for match in self.matches]
+
+    @property
+    def quantity(self) -> Decimal:
+        """How much it trades in all, in base."""
+        return reduce(EXACT.add, (match.trade.quantity for match in self.matches), Decimal(0))
 
 
 class Matcher(Protocol):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from lotwise.domain.market import FeeSchedule, Listing, Market, MarketStatus, Quote, exponent
@@ -43,6 +44,7 @@ class Digits:
         return Decimal(1).scaleb(-digits)
 
 
+@lru_cache(maxsize=1024)
 def digits_of(market: Market) -> Digits:
     """pair_decimals, lot_decimals and cost_decimals of a market."""
     price, lot = (max(0, -exponent(step)) for step in (market.tick_size, market.lot_step))

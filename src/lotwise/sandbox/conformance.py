@@ -243,7 +243,7 @@ ERRORS = (
     Row("EAPI:Invalid signature", Support.YES),
     Row("EAPI:Invalid nonce", Support.YES),
     Row("EAPI:Rate limit exceeded", Support.YES),
-    Row("EService:Unavailable", Support.YES, "in maintenance, or for a pair that has no price or is gone"),
+    Row("EService:Unavailable", Support.YES, "in maintenance, or for a pair that has no price yet"),
     Row("EService:Market in cancel_only mode", Support.YES),
     Row("EService:Market in post_only mode", Support.YES),
     Row("EService:Market in limit_only mode", Support.YES),

@@ -5,7 +5,7 @@ Laws: the exchange owns what is true of money and orders; here is only what it h
 is bounded: of an ended order it is forgotten when newer ones need the room.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
@@ -272,14 +272,20 @@ class Desk:
             status = self.exchange.status(order.symbol)
             online = status in (MarketStatus.ONLINE, MarketStatus.OFFLINE)
             return UNAVAILABLE if online else f"EService:Market in {status.value} mode"
-        digits = self.digits(order.symbol).price
-        prices = [price for price in (order.price, order.trigger) if price is not None]
-        if rejection.kind is RejectionKind.TICK and not all(
-            is_multiple(price, Decimal(1).scaleb(-digits)) for price in prices
-        ):
-            pair = pair_names(order.symbol).wsname
-            return f"EOrder:Invalid price:{pair} price can only be specified up to {digits} decimals."
+        if rejection.kind is RejectionKind.TICK:
+            return self.off_tick(order.symbol, (order.price, order.trigger)) or text_of(rejection.kind)
         return text_of(rejection.kind)
+
+    def off_tick(self, symbol: str, prices: Iterable[Decimal | None]) -> str | None:
+        """What Kraken says to the first of these prices that is not in ticks; None when all are."""
+        market, digits = self.market(symbol), self.digits(symbol).price
+        wrong = next((price for price in prices if price is not None and not market.on_tick(price)), None)
+        if wrong is None:
+            return None
+        if wrong <= 0 or is_multiple(wrong, Digits.unit(digits)):
+            return text_of(RejectionKind.PRICE if wrong <= 0 else RejectionKind.TICK)
+        pair = pair_names(symbol).wsname
+        return f"EOrder:Invalid price:{pair} price can only be specified up to {digits} decimals."
 
     def _average(self, symbol: str, cost: Decimal, executed: Decimal) -> Decimal:
         unit = Decimal(1).scaleb(-self.digits(symbol).wire)

@@ -60,6 +60,9 @@ def add_order(call: Call) -> Payload:
     wanted = priced(new, market, desk.last(symbol))
     if new.cl_ord_id is not None and desk.open_named(account, new.cl_ord_id) is not None:
         raise Refused(NOT_UNIQUE)
+    wrong = desk.off_tick(symbol, (wanted.close_limit, wanted.close_trigger))
+    if wrong is not None:
+        raise Refused(wrong)
     told = description(_announced(call, wanted, market), desk.digits(symbol))
     instructions = Instructions(_SELF_TRADE[new.self_trade], _closing(wanted))
     quantity = _quantity(call, new, market)

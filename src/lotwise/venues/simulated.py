@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from lotwise.domain.market import Candle, Listing, Market, Quote
+from lotwise.domain.market import Candle, Listing, Market, MarketStatus, Quote
 from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, Sent
 from lotwise.domain.values import EXACT, Time
 from lotwise.engine.ports import Stops
@@ -40,6 +40,7 @@ class SimulatedVenue:
         self._days: dict[str, int] = {}
         self._told: dict[str, Market] = {}
         self._happenings = deque(happenings)
+        self._statuses: dict[str, MarketStatus] = {}
 
     def resume(self, state: State, last: Mapping[str, Candle]) -> None:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
@@ -100,7 +101,9 @@ class SimulatedVenue:
                 if money and (free + amount).number >= 0:
                     self.exchange.deposit(ACCOUNT, amount)
             case Listed():
-                self.exchange.set_status(event.listing.symbol, event.status)
+                symbol = event.listing.symbol
+                self._statuses[symbol] = event.status
+                self._list(symbol, event.time)
         return event
 
     def _passed(self, passed: Passed) -> Passed:
@@ -124,7 +127,7 @@ class SimulatedVenue:
         if not isinstance(market, Market) or market == before:
             return []
         self._told[symbol] = market
-        return [listed(market, time)]
+        return [self._listed(market, time)]
 
     async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """At once, in this process."""
@@ -137,7 +140,7 @@ class SimulatedVenue:
                 refused = any(isinstance(r, Rejected) and r.rejection.kind in SIZE_REJECTIONS for r in told)
                 if refused and market:
                     self._told[order.symbol] = market
-                    told.append(listed(market, order.time))
+                    told.append(self._listed(market, order.time))
                 return told
             case Cancel(client_id, _, time):
                 return self.exchange.cancel(ACCOUNT, client_id, time)
@@ -167,10 +170,14 @@ class SimulatedVenue:
         if not isinstance(market, Market):
             return None
         self.exchange.list_market(market)
+        self.exchange.set_status(symbol, self._statuses.get(symbol, MarketStatus.ONLINE))
         return market
 
+    def _listed(self, market: Market, time: Time) -> Listed:
+        return listed(market, time, self._statuses.get(market.symbol, MarketStatus.ONLINE))
 
-def listed(market: Market, time: Time) -> Listed:
+
+def listed(market: Market, time: Time, status: MarketStatus = MarketStatus.ONLINE) -> Listed:
     """A market as the exchange tells it at a time."""
     day = datetime.fromtimestamp(time / 1000, tz=UTC).date()
     told = Listing(
@@ -184,4 +191,4 @@ def listed(market: Market, time: Time) -> Listed:
         "told by the exchange",
         market.max_quantity,
     )
-    return Listed(told, market.maker_fee, market.taker_fee, time)
+    return Listed(told, market.maker_fee, market.taker_fee, time, status)

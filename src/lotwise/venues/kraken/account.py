@@ -1,0 +1,108 @@
+"""What Kraken says of an account: each answer whole (all its pages), or none."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lotwise.domain.market import Liquidity
+from lotwise.domain.orders import Fill
+from lotwise.domain.values import Amount, Time
+from lotwise.kraken.rest_account import (
+    LedgerInfo,
+    OrderInfo,
+    TradeInfo,
+    balances_of,
+    ledger_info,
+    order_info,
+    trade_info,
+)
+from lotwise.venues.kraken.rest import NoAnswer, Rest
+
+PAGE = 50
+MOST_PAGES = 40
+"""More rows than 2,000 since the last look are not read: the look-up then has no answer."""
+
+Row = TypeVar("Row")
+
+
+class Account:
+    """The private reads. All raise Refused and NoAnswer; an answer without Kraken's form is NoAnswer."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def balances(self) -> dict[str, Amount]:
+        """All of each asset, set aside for orders or not; suffixed balances (.F and others) are not it."""
+        told = await self._rest.private("BalanceEx")
+        read = _formed(lambda: balances_of(told))
+        return {asset: Amount(total, asset) for asset, (total, _) in read.items() if "." not in asset}
+
+    async def open_orders(self, client_id: str | None = None) -> list[OrderInfo]:
+        """The orders that wait, with the ids of their trades; of one client id only when it is given."""
+        named = {} if client_id is None else {"cl_ord_id": client_id}
+        told = await self._rest.private("OpenOrders", {"trades": "true", **named})
+        return _formed(lambda: [order_info(txid, row) for txid, row in told["open"].items()])
+
+    async def closed_orders(self, since: Time, client_id: str | None = None) -> list[OrderInfo]:
+        """The orders that ended since a time."""
+        named = {} if client_id is None else {"cl_ord_id": client_id}
+        asked = {"trades": "true", "start": str(since // 1000), "closetime": "close", **named}
+        return await self._pages("ClosedOrders", asked, "closed", order_info)
+
+    async def order(self, txid: str) -> OrderInfo:
+        """One order by Kraken's id."""
+        told = await self._rest.private("QueryOrders", {"txid": txid, "trades": "true"})
+        return _formed(lambda: order_info(txid, told[txid]))
+
+    async def trades(self, since: Time) -> list[TradeInfo]:
+        """The account's trades since a time."""
+        return await self._pages("TradesHistory", {"start": str(since // 1000)}, "trades", trade_info)
+
+    async def trades_named(self, txids: tuple[str, ...]) -> list[TradeInfo]:
+        """Trades by their ids, at most 20 in one call."""
+        found: list[TradeInfo] = []
+        for first in range(0, len(txids), 20):
+            some = txids[first : first + 20]
+            told = await self._rest.private("QueryTrades", {"txid": ",".join(some)})
+            found += _formed(lambda told=told: [trade_info(t, row) for t, row in told.items()])  # type: ignore[misc]
+        return found
+
+    async def ledger(self, since: Time) -> list[LedgerInfo]:
+        """The changes of the account's balances since a time."""
+        return await self._pages("Ledgers", {"start": str(since // 1000)}, "ledger", ledger_info)
+
+    async def _pages(
+        self, endpoint: str, asked: Mapping[str, str], name: str, read: Callable[[str, Any], Row]
+    ) -> list[Row]:
+        rows: dict[str, Row] = {}
+        for page in range(MOST_PAGES):
+            told = await self._rest.private(endpoint, {**asked, "ofs": str(page * PAGE)})
+            new = _formed(lambda told=told: {key: read(key, row) for key, row in told[name].items()})  # type: ignore[misc]
+            rows |= new
+            if len(new) < PAGE:
+                return list(rows.values())
+        raise NoAnswer(f"{endpoint}: more than {MOST_PAGES * PAGE} rows")
+
+
+def fill_of(trade: TradeInfo, client_id: str) -> Fill:
+    """A trade as a fill of one of our orders. Fees are in quote: our orders ask for that."""
+    quote = trade.symbol.partition("/")[2]
+    return Fill(
+        trade.txid,
+        client_id,
+        trade.symbol,
+        trade.side,
+        trade.price,
+        trade.volume,
+        Amount(trade.cost, quote),
+        Amount(trade.fee, quote),
+        Liquidity(trade.liquidity),
+        trade.time,
+    )
+
+
+def _formed(read: Callable[[], Row]) -> Row:
+    """What an answer says, if it has Kraken's form; else it is no answer."""
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as bad:
+        raise NoAnswer(f"an answer has not Kraken's form: {type(bad).__name__}: {str(bad)[:100]}") from None

@@ -1,0 +1,143 @@
+"""Our books beside Kraken's: missing fills and ends are told, foreign money is set apart, and what is left
+unexplained stops entries.
+
+The account may hold money that is not the bot's. For each asset `foreign` is what Kraken has beyond our
+books; it changes only by rows of Kraken's ledger that are not of our trades. Where Kraken has less than our
+books, the owner took of ours: that is told as money that left, if the rows say so, else as unexplained.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from lotwise.domain.orders import ENDED, OrderState
+from lotwise.domain.values import EXACT, Amount, Time, plain
+from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
+from lotwise.engine.state import State
+from lotwise.kraken.rest_account import LedgerInfo
+from lotwise.venues.kraken.account import fill_of
+from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, KrakenVenue
+
+ZERO = Decimal(0)
+KINDS_OF_TRADES = frozenset({"trade", "spend", "receive"})
+
+
+@dataclass(slots=True)
+class Reconciliation:
+    """What one comparison found: events to be told; differences by asset (Kraken less our books and what is
+    foreign) that no row explains."""
+
+    events: list[Event] = field(default_factory=list)
+    differences: dict[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether all is known and explained."""
+        return not self.events and not self.differences
+
+
+class Reconciler:
+    """Compares, as often as it is asked. `state` is the engine's, read here and never changed."""
+
+    def __init__(self, venue: KrakenVenue, state: State, clock: Callable[[], Time]) -> None:
+        self._venue = venue
+        self._state = state
+        self._clock = clock
+
+    async def compare(self) -> Reconciliation:
+        """One comparison. Raises Refused, NoAnswer: then nothing is known."""
+        since = self._since()
+        events = await self._of_orders()
+        events += await self._late_trades(since)
+        if events:
+            return Reconciliation(events)
+        balances = await self._venue.account.balances()
+        rows = await self._venue.account.ledger(since)
+        return self._money(balances, rows)
+
+    def _since(self) -> Time:
+        done = self._state.reconciled
+        start = self._state.time if done is None else done.time
+        return Time(max(0, start - CLOSED_ORDERS_LAG - MARGIN))
+
+    async def _of_orders(self) -> list[Event]:
+        """What Kraken's rows of our open orders tell beyond what we know."""
+        account, state = self._venue.account, self._state
+        open_now = {info.txid: info for info in await account.open_orders()}
+        events: list[Event] = []
+        for known in list(state.orders.values()):
+            if known.venue_id is None:
+                continue  # undecided: its own look-up goes on
+            info = open_now.get(known.venue_id) or await account.order(known.venue_id)
+            events += await self._venue.told(known, info)
+        return events
+
+    async def _late_trades(self, since: Time) -> list[Event]:
+        """Trades of our orders that ended here without them."""
+        ended = {known.venue_id: known for known in self._state.ended.values() if known.venue_id is not None}
+        events: list[Event] = []
+        for trade in await self._venue.account.trades(since):
+            known = ended.get(trade.order_txid)
+            if known is not None and trade.txid not in {fill.trade_id for fill in known.fills}:
+                events.append(fill_of(trade, known.order.client_id))
+        return events
+
+    def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
+        """Kraken's totals against ours, what was foreign before, and what came or went since."""
+        state, done, now = self._state, self._state.reconciled, self._clock()
+        ours = {asset: state.ledger.total(asset).number for asset in state.ledger.assets()}
+        theirs = {asset: amount.number for asset, amount in balances.items()}
+        beyond = {
+            asset: EXACT.subtract(theirs.get(asset, ZERO), ours.get(asset, ZERO))
+            for asset in sorted(ours.keys() | theirs.keys() | (done.foreign.keys() if done else set()))
+        }
+        result = Reconciliation()
+        moved = _foreign_moves(rows, _our_trades(state), done)
+        foreign: dict[str, Decimal] = {}
+        for asset, number in beyond.items():
+            before = (
+                number if done is None and number >= 0 else (done.foreign.get(asset, ZERO) if done else ZERO)
+            )
+            explained = EXACT.add(before, moved.get(asset, ZERO) if done else ZERO)
+            if number != explained:
+                result.differences[asset] = EXACT.subtract(number, explained)
+            elif number < 0:
+                result.events.append(Deposited(Amount(number, asset), now))
+            foreign[asset] = max(number, ZERO)
+        if not result.differences and not result.events:
+            last = max((row.time for row in rows), default=done.time if done else now)
+            seen = tuple(sorted(row.ledger_id for row in rows))
+            changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
+            if changed:
+                result.events.append(Reconciled(foreign, seen, max(last, done.time if done else last)))
+        return result
+
+
+def unexplained(differences: Mapping[str, Decimal], now: Time) -> list[Event]:
+    """Differences that stayed, as events."""
+    return [
+        Unexplained(Amount(number, asset), f"Kraken has {plain(number)} {asset} more than is explained", now)
+        if number > 0
+        else Unexplained(
+            Amount(number, asset), f"Kraken lacks {plain(-number)} {asset} without a reason", now
+        )
+        for asset, number in sorted(differences.items())
+    ]
+
+
+def _our_trades(state: State) -> set[str]:
+    every: list[OrderState] = [*state.orders.values(), *state.ended.values()]
+    assert all(known.status in ENDED for known in state.ended.values())
+    return {fill.trade_id for known in every for fill in known.fills}
+
+
+def _foreign_moves(rows: list[LedgerInfo], ours: set[str], done: Reconciled | None) -> dict[str, Decimal]:
+    """The sum of the new rows that are not of our trades, by asset; a fee leaves beside the amount."""
+    moved: dict[str, Decimal] = {}
+    seen = set(done.seen) if done else set()
+    for row in rows:
+        if row.ledger_id in seen or row.refid in ours:
+            continue
+        change = EXACT.subtract(row.amount.number, row.fee)
+        moved[row.amount.asset] = EXACT.add(moved.get(row.amount.asset, ZERO), change)
+    return moved
