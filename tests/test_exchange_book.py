@@ -184,6 +184,17 @@ def test_a_recorded_book_that_crosses_our_order_trades_with_it_at_our_price() ->
     assert exchange.strangers()[0] == {"SOL": D(-2), "USDT": D(200)}
 
 
+def test_recorded_levels_carry_the_time_at_which_they_were_shown() -> None:
+    exchange = world(bids=[("99", "1"), ("98", "1")])
+    levels = [(D(98), D(1)), (D(97), D(2))]
+    exchange.show_depth("SOL/USDT", levels, [], Time(NOW + 7))
+    shown = exchange.book("SOL/USDT").depth(BUY, 9)
+    assert [(str(level.price), level.time) for level in shown] == [("98.00", NOW), ("97.00", NOW + 7)]
+    last = exchange.book("SOL/USDT").changes(0)
+    assert last is not None
+    assert [change.time for change in last] == [NOW, NOW, NOW + 7, NOW + 7]
+
+
 def test_a_recorded_book_may_not_cross_itself() -> None:
     exchange = world(bids=[("99", "1")])
     with pytest.raises(BadField, match="depth"):

@@ -36,11 +36,12 @@ def amend(floor: Floor, key: Key, amendment: Amendment) -> Rejection | None:
 
 def replace_order(floor: Floor, key: Key, order: Order, instructions: Instructions) -> Rejection | None:
     """Put another order in the place of an open one, which is cancelled; or say why not, and leave it."""
-    refused = floor.refusal(key[0], order, instructions, replacing=key)
-    if refused is None:
-        floor.cancel(key, REPLACED)
-        floor.place(key[0], order, instructions)
-    return refused
+    weighed = floor.weigh(key[0], order, instructions, replacing=key)
+    if isinstance(weighed, Rejection):
+        return weighed
+    floor.cancel(key, REPLACED)
+    floor.place(key[0], order, instructions)
+    return None
 
 
 def _amended(waiting: OpenOrder, amendment: Amendment) -> Order:
@@ -84,7 +85,7 @@ def _queue_again(floor: Floor, key: Key, before: OpenOrder) -> None:
     matcher = floor.pairs[before.order.symbol].matcher
     if waiting.order.price != before.order.price:
         matcher.leave(before, floor.now)
-        floor.arrive(key)
+        floor.arrive(key, floor.meet(key[0], waiting))
     elif waiting.order.quantity < before.order.quantity:
         matcher.shrink(waiting, floor.now)
     elif waiting.order.quantity > before.order.quantity:

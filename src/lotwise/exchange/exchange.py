@@ -157,7 +157,8 @@ class Exchange:
 
     def check(self, account: str, order: Order, instructions: Instructions = PLAIN) -> Rejection | None:
         """Why `accept` would refuse this order now, or None. Changes nothing."""
-        return self._floor.refusal(account, order, instructions)
+        weighed = self._floor.weigh(account, order, instructions)
+        return weighed if isinstance(weighed, Rejection) else None
 
     def accept(
         self, account: str, order: Order, now: Time, instructions: Instructions = PLAIN
@@ -265,17 +266,17 @@ class Exchange:
     # Markets that live
 
     def live(self, symbol: str, crowd: Crowd) -> None:
-        """Let a crowd trade on a pair from the crowd's next step on."""
-        pair = self._floor.pair(symbol)
-        assert pair.matched_by_book is not None
-        pair.crowd = crowd
+        """Let a crowd trade on a pair from the crowd's next step on. Raises BadField where there is no
+        book."""
+        self._floor.pair(symbol).admit(crowd)
 
     def show_depth(self, symbol: str, bids: Levels, asks: Levels, now: Time) -> list[Told]:
         """Let the crowd's liquidity be this recorded book, as (price, quantity) in any order; orders of
         accounts keep their place, and trade with what now crosses them."""
         pair = self._floor.pair(symbol)
-        self._floor.now = max(self._floor.now, now)
-        lay_depth(pair.matched_by_book, bids, asks, partial(self._floor.crowd_takes, pair))
+        matcher = pair.matched_by_book
+        matcher.book.time = self._floor.now = max(self._floor.now, now)
+        lay_depth(matcher, bids, asks, partial(self._floor.crowd_takes, pair))
         return self._floor.heard()
 
     # Saving and putting back

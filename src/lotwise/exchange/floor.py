@@ -93,29 +93,34 @@ class Floor:
             market = self.house.fees(account, market, self.accounts.history(account).volume(self.now))
         return terms_for(order, market)
 
-    def refusal(
+    def weigh(
         self, account: str, order: Order, instructions: Instructions, replacing: Key | None = None
-    ) -> Rejection | None:
-        """Why the order may not be taken now, or None; as if the one that it replaces were gone. Changes
-        nothing."""
-        key = account, order.client_id
+    ) -> Rejection | tuple[OpenOrder, Meeting]:
+        """The order as it would be held, still without an id, and what it would trade at once; or why it may
+        not be taken now. As if the one that it replaces were gone; changes nothing."""
+        key, replaced = (account, order.client_id), None if replacing is None else self.open[replacing]
         if order.symbol not in self.pairs:
             return rules.unknown_pair(order.symbol)
         if key in self.open and key != replacing:
             return rules.name_in_use(order.client_id)
-        pair, most = self.pairs[order.symbol], self.house.max_open_orders
-        broken = rules.broken_rule(pair.request(order))
+        broken = rules.broken_rule(self.pairs[order.symbol].request(order))
         if broken is not None:
             return broken
-        if most is not None and self.counts[account, order.symbol] - (replacing is not None) >= most:
+        most, count = self.house.max_open_orders, self.counts[account, order.symbol]
+        if (
+            most is not None
+            and count - (replaced is not None and replaced.order.symbol == order.symbol) >= most
+        ):
             return rules.too_many_orders(order.symbol, most)
         terms = self.terms(account, order)
-        meeting = self.meet(account, OpenOrder(order, terms, "O0", self.now, instructions=instructions))
-        needed = hold(order, terms, meeting.trades)
-        free = self.accounts.ledger(account).free(needed.asset)
-        if replacing is not None and self.open[replacing].held.asset == free.asset:
-            free += self.open[replacing].held
-        return rules.short_of_funds(needed, free)
+        waiting = OpenOrder(order, terms, "", self.now, instructions=instructions)
+        meeting = self.meet(account, waiting)
+        reserve = hold(order, terms, meeting.trades)
+        free = self.accounts.ledger(account).free(reserve.asset)
+        if replaced is not None and replaced.held.asset == free.asset:
+            free += replaced.held
+        short = rules.short_of_funds(reserve, free)
+        return short or (replace(waiting, order=replace(order, reserve=reserve)), meeting)
 
     def meet(self, account: str, waiting: OpenOrder) -> Meeting:
         """What the rest of an order would trade at once: nothing while it sleeps."""
@@ -130,14 +135,12 @@ class Floor:
         self, account: str, order: Order, instructions: Instructions, parent: str | None = None
     ) -> None:
         """Take an order or reject it, and see to what follows at once (but not to what follows from that)."""
-        rejection = self.refusal(account, order, instructions)
-        if rejection is not None:
-            self.tell(account, Rejected(order.client_id, rejection, self.now))
+        weighed = self.weigh(account, order, instructions)
+        if isinstance(weighed, Rejection):
+            self.tell(account, Rejected(order.client_id, weighed, self.now))
             return
-        terms, key = self.terms(account, order), (account, order.client_id)
-        waiting = OpenOrder(order, terms, self.issue("O"), self.now, instructions=instructions, parent=parent)
-        reserve = hold(order, terms, self.meet(account, waiting).trades)
-        waiting = replace(waiting, order=replace(order, reserve=reserve))
+        key, (waiting, meeting) = (account, order.client_id), weighed
+        waiting = replace(waiting, venue_id=self.issue("O"), parent=parent)
         self.accounts.post(account, postings.reserve(waiting.order))
         self.enter(key, waiting)
         self.tell(account, Accepted(order.client_id, waiting.venue_id, self.now))
@@ -146,7 +149,7 @@ class Floor:
         elif waiting.sleeps:
             self.sleep(key)
         else:
-            self.arrive(key)
+            self.arrive(key, meeting)
 
     def sleep(self, key: Key) -> None:
         """Let an order wait for its trigger, or wake when that is reached already."""
@@ -164,11 +167,10 @@ class Floor:
         if waiting.order.expires is not None:
             heappush(self._due, (waiting.order.expires, waiting.number, key))
 
-    def arrive(self, key: Key) -> None:
-        """Let an order trade what it can, and let the rest wait or end."""
+    def arrive(self, key: Key, meeting: Meeting) -> None:
+        """Let an order trade what it meets, and let the rest wait or end."""
         waiting = self.open[key]
         order, pair = waiting.order, self.pairs[waiting.order.symbol]
-        meeting = self.meet(key[0], waiting)
         if order.post_only and meeting.crosses:
             self.cancel(key, POST_ONLY_CROSSED)
             return
@@ -273,11 +275,11 @@ class Floor:
     def _wake(self, key: Key) -> None:
         waiting = self.open[key] = replace(self.open[key], triggered=True)
         self.accounts.tell(key[0], Triggered(key[1], self.now))
-        order = waiting.order
-        if order.price is None and not self.hold_anew(key, self.meet(key[0], waiting)):
+        meeting = self.meet(key[0], waiting)
+        if waiting.order.price is None and not self.hold_anew(key, meeting):
             self.cancel(key, UNFUNDED)
             return
-        self.arrive(key)
+        self.arrive(key, meeting)
 
     def hold_anew(self, key: Key, meeting: Meeting) -> bool:
         """Set aside what an unfilled market order takes now that it is known; False when it is not free."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from lotwise.domain.market import Market, MarketStatus, Quote
 from lotwise.domain.orders import Order, OrderType
-from lotwise.domain.values import BadField, Side, Time
+from lotwise.domain.values import BadField, Side, Time, require
 from lotwise.exchange.book import opposite
 from lotwise.exchange.book_matcher import BookMatcher
 from lotwise.exchange.crowd import Crowd
@@ -42,6 +42,11 @@ class Pair:
         """Set the best prices. Nobody wakes."""
         self.matcher.show(quote)
         self.last = quote.bid
+
+    def admit(self, crowd: Crowd) -> None:
+        """Let a crowd trade here. Raises BadField where there is no book."""
+        require(isinstance(self.matcher, BookMatcher), "matching", f"{self.market.symbol} has no book here")
+        self.crowd = crowd
 
     def request(self, order: Order) -> Request:
         """The order as it comes to this pair's door."""

@@ -179,6 +179,9 @@ class Faults:
         """End a fault; whether there was one of this number."""
         return self._standing.pop(number, None) is not None
 
+    def __len__(self) -> int:
+        return len(self._standing)
+
     def all(self) -> dict[int, tuple[Fault, int]]:
         """Every fault by its number, and how often it has struck."""
         return {number: (each.fault, each.struck) for number, each in self._standing.items()}

@@ -134,13 +134,14 @@ class Store:
 
 
 class KeptCore(Core):
-    """A core with what the operator may change, which writes each input to a store, if it has one, before
-    it is answered."""
+    """A core with what the operator may change, which writes each input to its store, once it has one,
+    before it is answered."""
 
-    def __init__(self, exchange: Exchange, settings: Settings, tariff: Tariff, store: Store | None) -> None:
+    def __init__(self, exchange: Exchange, settings: Settings, tariff: Tariff) -> None:
         super().__init__(exchange, settings)
         self.tariff = tariff
-        self.store = store
+        self._store: Store | None = None
+        self._told: Payload = {}
         self._marked = -1
         self._used: set[str] = set()
 
@@ -176,14 +177,24 @@ class KeptCore(Core):
     def advance(self, now: Time) -> None:
         """See Core. Crowds move at whole seconds, and what they did may be told from then on."""
         super().advance(now)
-        if self.store is not None and now // 1000 > self._marked:
+        if self._store is not None and now // 1000 > self._marked:
             self._marked = now // 1000
-            self.store.mark(now)
+            self._store.mark(now)
 
-    def write_whole(self, told: Payload) -> None:
-        """Write everything down, `told` beside it."""
-        if self.store is not None:
-            self.store.write_whole({**self.whole(), "told": told})
+    def keep(self, store: Store, told: Payload) -> None:
+        """From now on write everything to a store; `told` is what its owner wants to find there."""
+        self._store, self._told = store, told
+        self.write_whole()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether so much was written that the whole state is to be."""
+        return self._store is not None and self._store.full
+
+    def write_whole(self) -> None:
+        """Write the whole state, if it is kept anywhere."""
+        if self._store is not None:
+            self._store.write_whole({**self.whole(), "told": self._told})
 
     def whole(self) -> Payload:
         """Everything that a restart needs, as JSON's kinds of data. It holds the secrets of the keys."""
@@ -213,8 +224,8 @@ class KeptCore(Core):
                 raise AssertionError(f"an input of unknown kind {kind}")
 
     def _write(self, kind: str, now: Time, *what: Any) -> None:
-        if self.store is not None:
-            self.store.write(kind, now, *what)
+        if self._store is not None:
+            self._store.write(kind, now, *what)
 
 
 def core_of(whole: Payload, settings: Settings, paths: Mapping[str, Walked]) -> KeptCore:
@@ -223,7 +234,7 @@ def core_of(whole: Payload, settings: Settings, paths: Mapping[str, Walked]) -> 
     rates = tuple(FeeTier(*map(Decimal, tier)) for tier in tiers)
     tariff = Tariff(FeeSchedule(date.fromisoformat(effective), rates))
     exchange = Exchange.from_state(whole["exchange"], house_of(tariff), paths)
-    core = KeptCore(exchange, replace(settings, schedule=tariff.schedule), tariff, None)
+    core = KeptCore(exchange, replace(settings, schedule=tariff.schedule), tariff)
     for plain in whole["keys"]:
         core.open_account(plain["account"])
         core.add_key(_key_of(plain))

@@ -1,0 +1,234 @@
+"""Orders on Kraken: one send, and whatever happens on the way, the fate is proven, never guessed."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+
+from lotwise.domain.market import FeeAsset
+from lotwise.domain.orders import (
+    Accepted,
+    Order,
+    OrderType,
+    ProvenAbsent,
+    Purpose,
+    Rejected,
+    RejectionKind,
+    Status,
+    TimedOut,
+    TimeInForce,
+)
+from lotwise.domain.values import Amount, Side, Time, amount
+from lotwise.engine.records import Cancel, Deposited, Event, Record, Submit, Try
+from lotwise.engine.state import State, apply
+from lotwise.venues.kraken.rest import Rest
+from lotwise.venues.kraken.venue import KrakenVenue
+from tests.sandbox_client import NOW, Client, client, core
+from world.clock import VirtualLoop, run
+from world.network import Network, Rates
+
+SOL = "SOL/USDT"
+
+
+@dataclass
+class World:
+    """A venue on a sandbox, and the state that its reports are folded into."""
+
+    loop: VirtualLoop
+    theirs: Client
+    network: Network
+    state: State
+    venue: KrakenVenue
+    waiting: list[Event]
+
+    def fold(self, events: Any) -> None:
+        for event in events:
+            apply(self.state, event)
+
+    async def settle(self, seconds: float) -> None:
+        """Let time pass, and fold what comes."""
+        for _ in range(int(seconds)):
+            await asyncio.sleep(1)
+            self.theirs.core.advance(self.loop.now())
+            events, self.waiting[:] = list(self.waiting), []
+            self.fold(events)
+
+    async def submit(self, order: Order) -> list[Event]:
+        record: Record = Submit(order, 1, Try(Decimal(1), Decimal(200), 1.0, 0))
+        apply(self.state, record)
+        told = list(await self.venue.carry_out(Submit(order), lambda: None))
+        self.fold(told)
+        return told
+
+
+def world(scenario: Callable[[World], Coroutine[Any, Any, None]], rates: Rates = Rates()) -> World:  # noqa: B008
+    loop = VirtualLoop(NOW)
+    theirs = client(core())
+    network = Network(theirs.core, loop.now, Random(1), rates)
+    state, waiting = State(), list[Event]()
+    apply(state, Deposited(amount("100 USDT"), NOW))
+    made: list[World] = []
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=network, base_url="http://sandbox") as http:
+            venue = KrakenVenue(Rest(http, loop.now, theirs.credentials), loop.now, state, waiting.extend)
+            made.append(World(loop, theirs, network, state, venue, waiting))
+            await scenario(made[0])
+            await venue.close()
+
+    run(main(), loop)
+    return made[0]
+
+
+class Half(Random):
+    """Dice that always show the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def buy(price: str = "99", quantity: str = "0.1", name: str = "abc-1") -> Order:
+    return Order(
+        client_id=name,
+        symbol=SOL,
+        side=Side.BUY,
+        type=OrderType.LIMIT,
+        quantity=Decimal(quantity),
+        price=Decimal(price),
+        reserve=Amount(Decimal(price) * Decimal(quantity) * Decimal("1.01"), "USDT"),
+        purpose=Purpose.ENTRY,
+        time=NOW,
+        time_in_force=TimeInForce.GTC,
+        fee_asset=FeeAsset.QUOTE,
+    )
+
+
+def status(made: World, name: str = "abc-1") -> Status:
+    return made.state.order(name).status
+
+
+def theirs(made: World) -> list[str]:
+    """Every order that ever reached the exchange, by our name for it."""
+    exchange = made.theirs.core.exchange
+    waiting = [
+        made.theirs.core.order(made.theirs.credentials.key, o.order.client_id)
+        for o in exchange.open_orders("a")
+    ]
+    ended = [
+        made.theirs.core.order(made.theirs.credentials.key, o.order.order.client_id)
+        for o in exchange.history("a").closed
+    ]
+    return [str(info.cl_ord_id) for info in [*waiting, *ended] if info is not None]
+
+
+def test_an_order_that_is_taken_rests_there_under_our_name() -> None:
+    async def scenario(made: World) -> None:
+        told = await made.submit(buy())
+        assert [type(event).__name__ for event in told] == ["Sent", "Accepted"]
+
+    made = world(scenario)
+    assert status(made) is Status.OPEN and theirs(made) == ["abc-1"]
+
+
+def test_only_an_error_that_proves_it_rejects() -> None:
+    async def scenario(made: World) -> None:
+        (_, no) = await made.submit(buy(quantity="0.001"))
+        assert isinstance(no, Rejected) and no.rejection.kind is RejectionKind.MIN_QUANTITY
+        assert no.rejection.text == "EGeneral:Invalid arguments:volume minimum not met"
+
+    assert status(world(scenario)) is Status.REJECTED
+
+
+@pytest.mark.parametrize("trouble", ["answer_lost", "server_error", "garbage"])
+def test_an_order_whose_answer_is_lost_is_found_and_adopted_never_sent_again(trouble: str) -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(**{trouble: 1.0})
+        told = await made.submit(buy())
+        assert isinstance(told[-1], TimedOut) and status(made) is Status.UNKNOWN
+        made.network.rates = Rates()
+        await made.settle(20)
+
+    made = world(scenario)
+    assert status(made) is Status.OPEN and theirs(made) == ["abc-1"]
+
+
+def test_an_order_that_never_arrived_is_dead_only_after_two_complete_look_ups_apart() -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(request_lost=1.0)
+        await made.submit(buy())
+        made.network.rates = Rates()
+        await made.settle(30)
+        assert status(made) is Status.UNKNOWN, "one look-up proves nothing: lists may lag"
+        await made.settle(40)
+
+    made = world(scenario)
+    assert status(made) is Status.DEAD and theirs(made) == []
+    assert made.state.ledger.free("USDT") == amount("100 USDT")
+
+
+def test_failed_look_ups_prove_nothing_however_many() -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(request_lost=1.0)
+        await made.submit(buy())
+        made.network.rates = Rates(server_error=1.0)
+        await made.settle(600)
+        assert status(made) is Status.UNKNOWN and made.state.ledger.free("USDT").number < 100
+
+    world(scenario)
+
+
+def test_an_order_that_arrives_after_its_deadline_is_not_taken() -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates, made.network.random = Rates(late=1.0), Half()
+        await made.submit(buy())
+        made.network.rates = Rates()
+        await made.settle(120)
+
+    made = world(scenario)
+    assert (status(made), theirs(made)) == (Status.DEAD, []), "it came 15 s late"
+
+
+def test_a_fill_that_was_missed_is_booked_from_the_trades_with_its_fee() -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(answer_lost=1.0)
+        await made.submit(buy(price="101"))
+        made.network.rates = Rates()
+        await made.settle(20)
+
+    made = world(scenario)
+    known = made.state.order("abc-1")
+    assert known.status is Status.FILLED and sum(fill.quantity for fill in known.fills) == Decimal("0.1")
+    exchange = made.theirs.core.exchange.ledger("a")
+    assert made.state.ledger.total("USDT").number - 100 == exchange.total("USDT").number - 1000
+    assert made.state.ledger.total("SOL").number == exchange.total("SOL").number - 10
+
+
+@pytest.mark.parametrize("trouble", ["", "answer_lost", "request_lost"])
+def test_a_cancel_is_confirmed_by_the_order_itself(trouble: str) -> None:
+    async def scenario(made: World) -> None:
+        await made.submit(buy())
+        made.network.rates = Rates(**({trouble: 1.0} if trouble else {}))
+        made.fold(await made.venue.carry_out(Cancel("abc-1", Purpose.STOP, made.loop.now()), lambda: None))
+        made.network.rates = Rates()
+        await made.settle(30)
+
+    made = world(scenario)
+    assert status(made) is (Status.OPEN if trouble == "request_lost" else Status.CANCELED)
+
+
+def test_a_start_treats_what_may_have_been_sent_as_unknown() -> None:
+    async def scenario(made: World) -> None:
+        for name in ("abc-1", "abc-2"):
+            apply(made.state, Submit(buy(name=name), 1, Try(Decimal(1), Decimal(200), 1.0, 0)))
+        made.theirs.placed("buy 0.1 SOLUSDT limit 99", cl_ord_id="abc-2")
+        made.fold(made.venue.resume())
+        assert status(made, "abc-1") is status(made, "abc-2") is Status.UNKNOWN
+        await made.settle(90)
+
+    made = world(scenario)
+    assert (status(made, "abc-1"), status(made, "abc-2")) == (Status.DEAD, Status.OPEN)
