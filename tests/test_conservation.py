@@ -19,6 +19,7 @@ from lotwise.venues.simulated import ACCOUNT
 from tests.test_happenings import born, whole, world_drawn
 
 RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
+BARS = 48
 
 Refusal = tuple[str, RejectionKind, Market]
 
@@ -93,7 +94,7 @@ def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: P
     refusals = repeated = 0
     with Journal(tmp_path / "all.journal") as journal:
         for seed in range(RUNS):
-            world, settings = world_drawn(Random(seed))
+            world, settings = world_drawn(Random(seed), BARS)
             auditor = Auditor()
             try:
                 whole(born(world, settings, journal), auditor)

@@ -118,7 +118,7 @@ def lost(records: list[Record]) -> Decimal:
     (bought, sold), quote = of(records, Fill), "USDT"
     assert (bought.side, sold.side) == (Side.BUY, Side.SELL)
     fees = sum((fill.fee.number for fill in (bought, sold) if fill.fee.asset == quote), D(0))
-    return bought.cost.number + fees - sold.cost.number
+    return D(bought.cost.number + fees - sold.cost.number)
 
 
 @pytest.mark.parametrize("share", ["0.001", "0.01", "0.02"])

@@ -68,7 +68,7 @@ class World:
 
 
 def live(path: Path, world: World, **overrides: Any) -> tuple[Run, list[Record]]:
-    """The run of a world from its first candle to its last, on a journal at this path, and all its records."""
+    """The run of a world from its first candle to its last, on a journal at a path, and all its records."""
     with Journal(path) as journal:
         joined = born(world, settings_in(world, **overrides), journal)
         return joined, whole(joined)
@@ -155,7 +155,7 @@ def spread_out(market: Market, random: Random) -> Market:
 
 
 class Shifting:
-    """Rules that change at set times, each on top of those before it or of the first; one seed, one history."""
+    """Rules that change at set times, each on those before it or on the first; one history for one seed."""
 
     def __init__(self, random: Random, symbols: list[str], times: list[Time], fee_asset: FeeAsset) -> None:
         firsts = {symbol: market_of(symbol, fee_asset=fee_asset) for symbol in symbols}

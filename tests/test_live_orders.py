@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -12,10 +12,8 @@ import pytest
 
 from lotwise.domain.market import FeeAsset
 from lotwise.domain.orders import (
-    Accepted,
     Order,
     OrderType,
-    ProvenAbsent,
     Purpose,
     Rejected,
     RejectionKind,
@@ -23,7 +21,7 @@ from lotwise.domain.orders import (
     TimedOut,
     TimeInForce,
 )
-from lotwise.domain.values import Amount, Side, Time, amount
+from lotwise.domain.values import Amount, Side, amount
 from lotwise.engine.records import Cancel, Deposited, Event, Record, Submit, Try
 from lotwise.engine.state import State, apply
 from lotwise.venues.kraken.rest import Rest

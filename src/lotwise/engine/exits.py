@@ -29,8 +29,13 @@ def time_due(holding: Holding, max_hold: Time | None, now: Time) -> bool:
 
 
 def lowest_price(market: Market, quote: Quote, slippage: Decimal) -> Decimal:
-    """The worst price that a sale at once is assumed to get: the bid less the slippage, at least one tick."""
-    worst = market.price_down(EXACT.multiply(quote.bid, EXACT.subtract(Decimal(1), slippage)))
+    """The worst price that a sale at once is assumed to get: the bid less the slippage."""
+    return worse_by(slippage, quote.bid, market)
+
+
+def worse_by(slippage: Decimal, price: Decimal, market: Market) -> Decimal:
+    """A selling price less the slippage (a fraction), down to the tick, and at least one."""
+    worst = market.price_down(EXACT.multiply(price, EXACT.subtract(Decimal(1), slippage)))
     return max(worst, market.tick_size)
 
 

@@ -5,10 +5,15 @@ Each is a hard limit on the notional in quote, rounded down; the sizing rule tak
 
 from collections.abc import Iterator
 from decimal import Decimal
+from math import ceil
 
 from lotwise.domain.market import Liquidity, Market
-from lotwise.domain.values import EXACT, exact, round_down, steps_down
+from lotwise.domain.values import EXACT, round_down, steps_down
 from lotwise.engine.checks import Wish, tradable
+from lotwise.engine.exits import exit_prices, worse_by
+
+ROUNDINGS = 4
+"""A cost, a proceed and two fees are each rounded against us by less than a quote unit."""
 
 
 def risk_target(wish: Wish) -> Decimal | None:
@@ -23,26 +28,30 @@ def _limits(wish: Wish) -> Iterator[Decimal]:
     if policy.risk_target is not None:
         yield policy.risk_target
     if plan.risks.loss is not None:
-        yield _share(wish, plan.risks.loss, loss_fraction(wish, market))
+        budget = EXACT.subtract(
+            EXACT.multiply(wish.equity, plan.risks.loss),
+            EXACT.multiply(Decimal(ROUNDINGS), market.quote_unit),
+        )
+        yield _notional(EXACT.multiply(budget, wish.opportunity.price), loss_each(wish, market), market)
     if plan.risks.swing is not None and wish.swing > 0:
-        yield _share(wish, plan.risks.swing, exact(repr(wish.swing)))
+        swing = EXACT.scaleb(Decimal(ceil(wish.swing * 1_000_000)), -6)
+        yield _notional(EXACT.multiply(wish.equity, plan.risks.swing), swing, market)
     if plan.limits.volume is not None:
         yield round_down(tradable(wish), market.quote_unit)
 
 
-def _share(wish: Wish, fraction: Decimal, loss: Decimal) -> Decimal:
-    """The notional of which `loss` (a fraction) is this fraction of the equity, rounded down."""
-    market = wish.rules
-    assert isinstance(market, Market)
-    budget = EXACT.multiply(wish.equity, fraction)
+def _notional(budget: Decimal, loss: Decimal, market: Market) -> Decimal:
+    """budget / loss in whole quote units, rounded down, and never below 0."""
     units = steps_down(budget, EXACT.multiply(loss, market.quote_unit))
     return EXACT.multiply(Decimal(max(units, 0)), market.quote_unit)
 
 
-def loss_fraction(wish: Wish, market: Market) -> Decimal:
-    """What a stopped-out entry loses of its notional: the fall to the stop and the assumed slippage
-    below it, the fee on the entry, and the taker's fee on what the stop fetches."""
-    plan = wish.plan
-    kept = EXACT.multiply(EXACT.subtract(Decimal(1), plan.stop), EXACT.subtract(Decimal(1), plan.slippage))
-    entry_fee, exit_fee = market.fee_rate(wish.opportunity.liquidity), market.fee_rate(Liquidity.TAKER)
-    return EXACT.add(EXACT.subtract(Decimal(1), kept), EXACT.add(entry_fee, EXACT.multiply(kept, exit_fee)))
+def loss_each(wish: Wish, market: Market) -> Decimal:
+    """What each coin of a stopped-out entry loses in quote: the fall to the stop and the assumed slippage
+    below it, each down to the tick, the fee on the entry, and the taker's fee on what the stop fetches."""
+    plan, price = wish.plan, wish.opportunity.price
+    stop, _ = exit_prices(market, price, plan.stop, plan.target)
+    fetched = worse_by(plan.slippage, stop, market)
+    entry_fee = EXACT.multiply(price, market.fee_rate(wish.opportunity.liquidity))
+    exit_fee = EXACT.multiply(fetched, market.fee_rate(Liquidity.TAKER))
+    return EXACT.add(EXACT.subtract(price, fetched), EXACT.add(entry_fee, exit_fee))

@@ -6,10 +6,12 @@ in JSON, and what it changes goes through the same core as everything else.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from lotwise.domain.values import Amount, BadField, NotExact, Time, plain, require
-from lotwise.exchange.events import Key
+from lotwise.exchange.accounts import ClosedOrder
+from lotwise.exchange.booking import OpenOrder
 from lotwise.ledger.postings import Overdrawn
 from lotwise.sandbox.changes import change_of
 from lotwise.sandbox.clock import STILL
@@ -84,39 +86,17 @@ class Admin:
 
     def orders(self) -> list[dict[str, Any]]:
         """Each order of each account that is remembered, open or ended."""
-        desk, exchange = self._core.desk, self._core.exchange
-        told = []
-        for name in exchange.accounts():
-            ended = [(closed.order, closed) for closed in exchange.history(name).closed]
-            waiting = [(order, None) for order in exchange.open_orders(name)]
-            for order, closed in (*ended, *waiting):
-                info = desk.info(name, order, closed)
-                told.append(
-                    {
-                        "account": name,
-                        "txid": info.txid,
-                        "cl_ord_id": info.cl_ord_id,
-                        "userref": info.userref,
-                        "pair": info.symbol,
-                        "side": info.side.value,
-                        "type": info.type.value,
-                        "volume": plain(info.volume),
-                        "price": None if info.price is None else plain(info.price),
-                        "price2": None if info.price2 is None else plain(info.price2),
-                        "status": info.status,
-                        "reason": info.reason,
-                        "executed": plain(info.executed),
-                        "cost": plain(info.cost),
-                        "fee": plain(info.fee),
-                        "accepted": order.accepted,
-                        "ended": None if closed is None else closed.time,
-                        "trades": list(info.trades),
-                    }
-                )
-        return told
+        return [self._order(*known) for known in self._known()]
 
     def trades(self) -> list[dict[str, Any]]:
         """Each trade that is remembered of each pair, with the orders on both sides; "crowd" is nobody."""
+        names = {
+            (account, order.order.client_id): {
+                "account": account,
+                "order": self._core.desk.txid(order.venue_id),
+            }
+            for account, order, _ in self._known()
+        }
         return [
             {
                 "pair": symbol,
@@ -125,18 +105,41 @@ class Admin:
                 "price": plain(trade.price),
                 "volume": plain(trade.quantity),
                 "taker_side": trade.side.value,
-                "taker": self._who(trade.taker),
-                "maker": self._who(trade.maker),
+                "taker": CROWD if trade.taker is None else names.get(trade.taker),
+                "maker": CROWD if trade.maker is None else names.get(trade.maker),
             }
             for symbol in self._core.exchange.markets()
             for trade in self._core.exchange.tape(symbol).trades
         ]
 
-    def _who(self, key: Key | None) -> Any:
-        if key is None:
-            return CROWD
-        account, client_id = key
-        return {"account": account, "order": self._core.txid_of(account, client_id)}
+    def _known(self) -> Iterator[tuple[str, OpenOrder, ClosedOrder | None]]:
+        exchange = self._core.exchange
+        for name in exchange.accounts():
+            yield from ((name, closed.order, closed) for closed in exchange.history(name).closed)
+            yield from ((name, order, None) for order in exchange.open_orders(name))
+
+    def _order(self, account: str, order: OpenOrder, closed: ClosedOrder | None) -> dict[str, Any]:
+        info = self._core.desk.info(account, order, closed)
+        return {
+            "account": account,
+            "txid": info.txid,
+            "cl_ord_id": info.cl_ord_id,
+            "userref": info.userref,
+            "pair": info.symbol,
+            "side": info.side.value,
+            "type": info.type.value,
+            "volume": plain(info.volume),
+            "price": _price(order.order.price),
+            "trigger": _price(order.order.trigger),
+            "status": info.status,
+            "reason": info.reason,
+            "executed": plain(info.executed),
+            "cost": plain(info.cost),
+            "fee": plain(info.fee),
+            "accepted": order.accepted,
+            "ended": None if closed is None else closed.time,
+            "trades": list(info.trades),
+        }
 
     # Over HTTP
 
@@ -146,7 +149,8 @@ class Admin:
         try:
             said = _said(body)
             if method == "DELETE" and parts[0] == "faults" and len(parts) == 2 and parts[1].isdecimal():
-                return 200, self.remove_fault(int(parts[1][:9]))
+                self.remove_fault(int(parts[1][:9]))
+                return 200, None
             action = self._actions().get((method, "/".join(parts)))
             if action is None:
                 return 404, {"error": f"{method} {path} is none of: {', '.join(self._names())}"}
@@ -177,10 +181,12 @@ class Admin:
         """The application."""
         if scope["type"] != "http":
             await receive()
-            return await send({"type": "websocket.close", "code": 1000})
+            await send({"type": "websocket.close", "code": 1000})
+            return
         body = await body_of(receive, MAX_BODY, BODY_SECONDS)
         if body is None:
-            return await cut_off(scope, receive)
+            await cut_off(scope, receive)
+            return
         status, said = self.handle(scope["method"], scope["path"], body[: MAX_BODY + 1])
         told = json.dumps({"ok": True} if said is None else said).encode()
         await answer(send, status, told, "application/json", len(body) > MAX_BODY)
@@ -207,3 +213,7 @@ def _seconds(said: Mapping[str, Any]) -> float:
 
 def _number(amount: Amount) -> str:
     return plain(amount.number)
+
+
+def _price(price: Decimal | None) -> str | None:
+    return None if price is None else plain(price)

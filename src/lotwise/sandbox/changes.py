@@ -99,7 +99,8 @@ def change_of(plain: Mapping[str, Any]) -> Change:
     kind = plain.get("change")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise BadField("change", f"{kind!r} is not one of {' '.join(NAMES)}")
-    return checked(_KINDS[kind], plain)
+    change: Change = checked(_KINDS[kind], plain)
+    return change
 
 
 def plain_of(change: Change) -> Payload:

@@ -114,7 +114,8 @@ class Doors:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await body_of(receive, MAX_BODY, BODY_SECONDS)
         if body is None:
-            return await cut_off(scope, receive)
+            await cut_off(scope, receive)
+            return
         request = _request(scope, body)
         private = request.target.startswith("/0/private/")
         name = scope["path"].rpartition("/")[2]
@@ -124,7 +125,8 @@ class Doors:
         else:
             struck = await self._struck(request, fault)
             if struck is None:
-                return await cut_off(scope, receive)
+                await cut_off(scope, receive)
+                return
             response = struck
         kind = response.headers["Content-Type"]
         await answer(send, response.status, response.body, kind, len(body) > MAX_BODY)
@@ -198,7 +200,8 @@ class Doors:
         if kind is Kind.REQUEST_LOST:
             return
         if fault is not None and kind is Kind.ERROR:
-            return connection.put([_error(text, fault.text, self.now())])
+            connection.put([_error(text, fault.text, self.now())])
+            return
         if fault is not None and kind is Kind.REQUEST_LATE:
             await self.pause(fault.seconds)
         messages = connection.session.receive(text, self.now())
@@ -247,16 +250,18 @@ class Connection:
                     end = {"type": "websocket.close", "code": closed.code, "reason": closed.reason}
                     return await self._send(end)
         except OSError:
-            return  # the client is gone; its reader sees it too
+            return None  # the client is gone; its reader sees it too
 
     async def _out(self, message: str) -> None:
         faults = self._doors.faults
         fault = faults.on_message(name_of(message), self._doors.now()) if faults else None
         kind = None if fault is None else fault.kind
         if kind is Kind.OUT_OF_ORDER:
-            return self._held.append(message)
+            self._held.append(message)
+            return
         if kind is Kind.DISCONNECT:
-            return self._transport.abort()
+            self._transport.abort()
+            return
         if fault is not None and kind is Kind.STALL:
             await self._doors.pause(fault.seconds)
         if kind is Kind.BAD_CHECKSUM:
@@ -271,9 +276,7 @@ def _request(scope: Scope, body: bytes) -> Request:
     target = scope["raw_path"].decode("latin-1")
     if scope["query_string"]:
         target += "?" + scope["query_string"].decode("latin-1")
-    headers = {
-        name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in HEADERS
-    }
+    headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in HEADERS}
     return Request(scope["method"], target, headers, body)
 
 

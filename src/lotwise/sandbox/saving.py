@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lotwise.domain.market import FeeSchedule, FeeTier
-from lotwise.domain.values import Time
+from lotwise.domain.values import EPOCH, Time
 from lotwise.exchange.crowd import STEP
 from lotwise.exchange.exchange import Exchange
 from lotwise.exchange.paths import Path as Walked
@@ -142,6 +142,7 @@ class KeptCore(Core):
         self.tariff = tariff
         self._store: Store | None = None
         self._told: Payload = {}
+        self.time = EPOCH
         self._marked = -1
         self._used: set[str] = set()
 
@@ -177,6 +178,7 @@ class KeptCore(Core):
     def advance(self, now: Time) -> None:
         """See Core. Crowds move at whole seconds, and what they did may be told from then on."""
         super().advance(now)
+        self.time = max(self.time, now)
         if self._store is not None and now // 1000 > self._marked:
             self._marked = now // 1000
             self._store.mark(now)
@@ -215,9 +217,10 @@ class KeptCore(Core):
                 method, target, headers, body = what
                 super().handle(Request(method, target, headers, b64decode(body)), now)
             case "command":
-                super().command(*what, now)
+                key, endpoint, parameters = what
+                super().command(key, endpoint, parameters, now)
             case "token":
-                super().token_account(*what, now)
+                super().token_account(what[0], now)
             case "change":
                 carry_out(self, self.tariff, change_of(what[0]), now)
             case _:
@@ -240,6 +243,7 @@ def core_of(whole: Payload, settings: Settings, paths: Mapping[str, Walked]) -> 
         core.add_key(_key_of(plain))
     core.restore(whole["core"])
     core.desk.history_lag = whole["lag"]
+    core.time = Time(whole["exchange"]["now"])
     return core
 
 

@@ -162,7 +162,7 @@ async def answer(send: Send, status: int, body: bytes, kind: str, last: bool = F
 async def body_of(receive: Receive, most: int, seconds: float) -> bytes | None:
     """The body of a request, or as much of it as passes `most`; None when the client has left, or is too
     slow."""
-    body = b""
+    body: bytes = b""
     try:
         async with asyncio.timeout(seconds):
             while True:

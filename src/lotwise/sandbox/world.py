@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
-from typing import overload
+from typing import Any, overload
 
 from lotwise.domain.market import Candle, FeeSchedule, Market, Tier
 from lotwise.domain.values import Time, require
@@ -108,7 +108,7 @@ class World:
 
     def opened(self, tariff: Tariff, now: Time) -> Exchange:
         """The exchange at its first moment, in which the crowds have traded a little already."""
-        start = Time(now - now % STEP - WARM_UP)
+        start = self.start(now)
         exchange = Exchange(self.markets(), house=house_of(tariff))
         paths = self.paths(start)
         for symbol in exchange.markets():
@@ -118,6 +118,19 @@ class World:
             exchange.live(symbol, crowd)
         exchange.advance(now)
         return exchange
+
+    def start(self, opened: Time) -> Time:
+        """When the crowds began to trade in a world that was opened then."""
+        return Time(opened - opened % STEP - WARM_UP)
+
+    def told(self) -> dict[str, Any]:
+        """What tells this world from another, as JSON's kinds of data."""
+        candles = {
+            symbol: [candles.timeframe, len(candles), int(candles.dates[0])]
+            for symbol, candles in sorted(self.candles.items())
+        }
+        rules = "latest" if self.rules_on == LATEST else str(self.rules_on)
+        return {"seed": self.seed, "rules": rules, "quotes": list(self.quotes), "market": candles}
 
     def paths(self, start: Time) -> dict[str, Path]:
         """The recorded prices by symbol, as if their first bar began at `start`."""
