@@ -9,30 +9,30 @@ from pathlib import Path
 from random import Random
 
 from lotwise.app.wire import Run
-from lotwise.domain.market import Market
-from lotwise.domain.orders import SIZE_REJECTIONS, Fill, Order, Rejected, RejectionKind
+from lotwise.domain.orders import Fill, Order, Rejected, RejectionKind
 from lotwise.domain.values import EXACT, Side
-from lotwise.engine.records import Deposited, Listed, MarketUpdate, Record, Stranded, Submit
+from lotwise.engine.records import Deposited, MarketUpdate, Record, Stranded, Submit
 from lotwise.ledger.postings import Ledger
 from lotwise.store.journal import Journal
 from lotwise.venues.simulated import ACCOUNT
-from tests.test_happenings import born, whole, world_drawn
+from tests.test_happenings import Shifting, born, whole, world_drawn
 
 RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
 BARS = 48
 
-Refusal = tuple[str, RejectionKind, Market]
+Refusal = tuple[str, Side, RejectionKind, int]
+"""A pair, which way, why, and how often the pair's rules had changed by then."""
 
 
 @dataclass
 class Auditor:
     """Looks at a run after each of its moments. `told`: how much of each pair was last said to be stuck."""
 
+    rules: Shifting
     orders: dict[str, Order] = field(default_factory=dict)
     told: dict[str, Decimal] = field(default_factory=dict)
     refused: Counter[Refusal] = field(default_factory=Counter)
     seen: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, run: Run, update: MarketUpdate, moment: list[Record]) -> None:
         for record in moment:
@@ -53,17 +53,12 @@ class Auditor:
                 self.told[symbol] = quantity
             case Fill():
                 self.seen["part of a fill"] += record.quantity < self.orders[record.client_id].quantity
-            case Listed():
-                self.statuses[record.status] += 1
-            case Rejected(client_id, rejection) if self.orders[client_id].side is Side.SELL:
+            case Rejected(client_id, rejection, time):
                 order = self.orders[client_id]
-                holding = run.engine.state.holdings[order.symbol]
-                assert holding.stuck or run.engine.state.orders_on(order.symbol)
-                self.told[order.symbol] = holding.position.quantity
-                if rejection.kind in SIZE_REJECTIONS:
-                    self.refused[
-                        order.symbol, rejection.kind, run.venue.exchange.markets()[order.symbol]
-                    ] += 1
+                changes = self.rules.changes(order.symbol, time)
+                self.refused[order.symbol, order.side, rejection.kind, changes] += 1
+                if order.side is Side.SELL:
+                    self.told[order.symbol] = run.engine.state.holdings[order.symbol].position.quantity
             case _:
                 pass
 
@@ -91,20 +86,22 @@ def sums(ledger: Ledger) -> dict[str, Decimal]:
 
 def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: Path, say: list[str]) -> None:
     seen: Counter[str] = Counter()
-    refusals = repeated = 0
+    refused: Counter[tuple[int, *Refusal]] = Counter()
     with Journal(tmp_path / "all.journal") as journal:
         for seed in range(RUNS):
             world, settings = world_drawn(Random(seed), BARS)
-            auditor = Auditor()
+            assert isinstance(world.rules, Shifting)
+            auditor = Auditor(world.rules)
             try:
                 whole(born(world, settings, journal), auditor)
             except BaseException as trouble:
                 trouble.add_note(f"seed {seed}")
                 raise
             seen += auditor.seen
-            refusals += sum(auditor.refused.values())
-            repeated += sum(count - 1 for count in auditor.refused.values())
+            refused += Counter((seed, *refusal) for refusal in auditor.refused.elements())
     kinds = ("Submit", "Fill", "part of a fill", "Stranded", "Listed", Deposited.__name__, "Unexplained")
     say.append(f"{RUNS} random runs, conserved: " + ", ".join(f"{seen[kind]} {kind}" for kind in kinds))
-    say.append(f"refused sells {refusals}, of which repeated {repeated}")
-    assert repeated == 0
+    sells = Counter({refusal: count for refusal, count in refused.items() if refusal[2] is Side.SELL})
+    say.append(f"refused: {refused.total()} orders, of which {sells.total()} sells")
+    assert [sell for sell, count in sells.items() if count > 1] == [], "a refused sale is not repeated"
+    assert [order for order, count in refused.items() if count > 1] == []

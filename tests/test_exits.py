@@ -236,6 +236,20 @@ def test_dust_beside_a_resting_entry_stays_listed_when_rules_are_told(tmp_path: 
 # Sales that come to nothing
 
 
+def test_a_sale_refused_for_its_tick_is_ordered_on_the_right_one_with_the_next_bar(tmp_path: Path) -> None:
+    """The tick grows to 0.10 on the day of the purchase, of which nobody tells; the target is 105.03."""
+
+    def coarser(market: Market, time: Time) -> Market:
+        return replace(market, tick_size=D("0.10")) if time >= at(2) else market
+
+    rows = [(10002, 10010, 9990, 10002), BOUGHT, *[CALM] * 3, TOUCH]
+    joined, records = live(tmp_path / "j", World({SOL: bars(SOL, *rows)}, {SOL: [1]}, rules=coarser))
+    assert len(of(records, Rejected)) == 1
+    targets = [s.order for s in of(records, Submit) if s.order.purpose is Purpose.TARGET]
+    assert [(order.price, order.time) for order in targets] == [(D("105.03"), at(2)), (D("105.10"), at(3))]
+    assert of(records, Fill)[-1].price == D("105.10") and joined.engine.state.holdings == {}
+
+
 class Cleared(SimulatedVenue):
     """The exchange takes all orders off its books when five bars have closed."""
 

@@ -168,7 +168,11 @@ class Shifting:
         return self.at(calm.symbol, time)
 
     def at(self, symbol: str, time: Time) -> Market:
-        return next(market for since, market in reversed(self.steps[symbol]) if since <= time)
+        return self.steps[symbol][self.changes(symbol, time)][1]
+
+    def changes(self, symbol: str, time: Time) -> int:
+        """How often the rules of a pair had changed by then."""
+        return sum(since <= time for since, _ in self.steps[symbol]) - 1
 
 
 def walk(random: Random, symbol: str, timeframe: str, many: int) -> Candles:

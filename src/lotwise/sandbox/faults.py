@@ -21,6 +21,7 @@ from lotwise.sandbox.changes import STRICT, Change, change_of, checked
 LOCKOUT = "EGeneral:Temporary lockout"
 MAX_SECONDS = 3600.0
 MAX_FAULTS = 1_000
+MILLION = 1_000_000
 
 
 class Kind(StrEnum):
@@ -227,7 +228,7 @@ class _Standing:
         if (fault.on and name not in fault.on) or self.struck == fault.times:
             return False
         self.seen += 1
-        if self.seen <= fault.skip or self.dice.fraction() >= fault.share:
+        if self.seen <= fault.skip or self.dice.below(MILLION) >= fault.share * MILLION:
             return False
         self.struck += 1
         return True

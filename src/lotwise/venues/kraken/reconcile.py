@@ -16,7 +16,7 @@ from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import LedgerInfo
 from lotwise.venues.kraken.account import fill_of
-from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, KrakenVenue
+from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
 ZERO = Decimal(0)
 KINDS_OF_TRADES = frozenset({"trade", "spend", "receive"})
@@ -29,11 +29,8 @@ class Reconciliation:
 
     events: list[Event] = field(default_factory=list)
     differences: dict[str, Decimal] = field(default_factory=dict)
-
-    @property
-    def clean(self) -> bool:
-        """Whether all is known and explained."""
-        return not self.events and not self.differences
+    undecided: bool = False
+    """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
 
 
 class Reconciler:
@@ -53,6 +50,9 @@ class Reconciler:
             return Reconciliation(events)
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
+        late = await self._fills_in(rows)
+        if late is None or late:
+            return Reconciliation(late or [], undecided=late is None)
         return self._money(balances, rows)
 
     def _since(self) -> Time:
@@ -82,6 +82,20 @@ class Reconciler:
                 events.append(fill_of(trade, known.order.client_id))
         return events
 
+    async def _fills_in(self, rows: list[LedgerInfo]) -> list[Event] | None:
+        """Trades of ours among these rows that we do not know yet; None when a strange trade may be ours."""
+        state, known = self._state, _our_trades(self._state)
+        seen = set() if state.reconciled is None else set(state.reconciled.seen)
+        strange = {row.refid for row in rows if row.kind in KINDS_OF_TRADES and row.ledger_id not in seen}
+        if state.reconciled is None or not strange - known:
+            return []
+        orders = {o.venue_id: o for o in (*state.orders.values(), *state.ended.values()) if o.venue_id}
+        trades = await self._venue.account.trades_named(tuple(sorted(strange - known)))
+        ours = [fill_of(t, orders[t.order_txid].order.client_id) for t in trades if t.order_txid in orders]
+        if len(ours) < len(trades) and any(o.status in UNDECIDED for o in state.orders.values()):
+            return None
+        return list[Event](ours)
+
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
         """Kraken's totals against ours, what was foreign before, and what came or went since."""
         state, done, now = self._state, self._state.reconciled, self._clock()
@@ -104,7 +118,7 @@ class Reconciler:
             elif number < 0:
                 result.events.append(Deposited(Amount(number, asset), now))
             foreign[asset] = max(number, ZERO)
-        if not result.differences and not result.events:
+        if not result.differences:
             last = max((row.time for row in rows), default=done.time if done else now)
             seen = tuple(sorted(row.ledger_id for row in rows))
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)

@@ -85,6 +85,11 @@ class Rest:
         self._counter = Counter()
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def has_key(self) -> bool:
+        """Whether private calls can be made."""
+        return self._credentials is not None
+
     async def public(self, endpoint: str, parameters: Parameters | None = None) -> Result:
         """The result of a public call. Raises Refused, NoAnswer."""
         return await self._answer(

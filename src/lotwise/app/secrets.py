@@ -1,0 +1,51 @@
+"""The API key, where the user keeps it: environment, a file, or the system's keyring. Read only when a
+command needs it; it has no repr and is in no message."""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from lotwise.app.terminal import Problem
+from lotwise.domain.values import BadField
+from lotwise.kraken.signature import Credentials, credentials
+
+KEY, SECRET = "KRAKEN_API_KEY", "KRAKEN_API_SECRET"
+KEYRING = "lotwise"
+
+HOW = (
+    f"set {KEY} and {SECRET}, or {KEY}_FILE and {SECRET}_FILE to files that hold them, or keep both in the"
+    f" system's keyring (`keyring set {KEYRING} {KEY}`, `keyring set {KEYRING} {SECRET}`)"
+)
+
+
+def load_credentials() -> Credentials:
+    """The key pair; Problem, without any of it, when there is none or it cannot be one."""
+    key, secret = (_value(name) for name in (KEY, SECRET))
+    if not key or not secret:
+        missing = " and ".join(name for name, value in ((KEY, key), (SECRET, secret)) if not value)
+        raise Problem(f"no {missing}: {HOW}")
+    try:
+        return credentials(key, secret)
+    except BadField as bad:
+        raise Problem(f"{SECRET} {bad.problem}") from None
+
+
+def _value(name: str) -> str:
+    file = os.environ.get(f"{name}_FILE")
+    if file and name in os.environ:
+        raise Problem(f"both {name} and {name}_FILE are set; keep one of them")
+    if file:
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise Problem(f"{name}_FILE: {file} cannot be read") from None
+    return os.environ.get(name, "").strip() or _from_keyring(name)
+
+
+def _from_keyring(name: str) -> str:
+    """The keyring's, where the package is installed (it is no dependency)."""
+    if find_spec("keyring") is None:
+        return ""
+    import keyring
+
+    return keyring.get_password(KEYRING, name) or ""

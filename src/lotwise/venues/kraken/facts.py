@@ -1,0 +1,117 @@
+"""What has to be known before anything is traded: whose key it is, what it may do, and the rules and fees
+of each pair as Kraken tells them now."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lotwise.domain.values import BadField, Time
+from lotwise.engine.records import Listed
+from lotwise.kraken.fees import SINCE_JULY_2026
+from lotwise.kraken.names import pair_names
+from lotwise.kraken.rest import listing_of, server_time_of, status_of
+from lotwise.kraken.rest_account import fees_of
+from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
+
+READS = frozenset({"query-funds", "query-open-trades", "query-closed-trades", "query-ledger"})
+TRADES = frozenset({"modify-trades", "close-trades"})
+WITHDRAWS = frozenset({"withdraw-funds", "add-funds-withdrawal"})
+"""Kraken's words for what a key may do (GetApiKeyInfo, 2026-03-11; the words of its key page)."""
+
+ASKED_AT_ONCE = 20
+"""Pairs in one AssetPairs call: its URL is bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """What a key may do, until when (None: for ever), and whether it is bound to addresses."""
+
+    permissions: frozenset[str]
+    valid_until: Time | None
+    address_bound: bool
+
+    @property
+    def may_withdraw(self) -> bool:
+        """Whether it can take money out, or might: a word with "withdraw" that is not known counts."""
+        return any("withdraw" in word for word in self.permissions)
+
+    @property
+    def lacks(self) -> frozenset[str]:
+        """What a live run needs and the key may not."""
+        return (READS | TRADES) - self.permissions
+
+
+async def key_info(rest: Rest) -> KeyInfo:
+    """What the key may do. Raises Refused, and NoAnswer where the answer does not say it."""
+    told = await rest.private("GetApiKeyInfo")
+    try:
+        permissions = frozenset(str(word) for word in told["permissions"])
+        until = int(told.get("validUntil") or 0)
+        bound = bool(told.get("ipAllowlist"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise NoAnswer("GetApiKeyInfo: the answer does not say what the key may do") from None
+    return KeyInfo(permissions, Time(until * 1000) if until else None, bound)
+
+
+async def server_time(rest: Rest) -> Time:
+    """Kraken's clock. Raises Refused, NoAnswer."""
+    told = await rest.public("Time")
+    try:
+        return server_time_of(told)
+    except (KeyError, TypeError, ValueError):
+        raise NoAnswer("Time: the answer has no time") from None
+
+
+async def pairs(rest: Rest, symbols: Iterable[str], now: Time) -> dict[str, Listed]:
+    """The rules, status and fees of these pairs, by symbol; absent: Kraken does not list it. Fees are the
+    account's (TradeVolume) where a key is at hand that may ask, else those of the lowest tier."""
+    wanted = list(symbols)
+    told: dict[str, Mapping[str, Any]] = {}
+    for first in range(0, len(wanted), ASKED_AT_ONCE):
+        told |= await _asset_pairs(rest, wanted[first : first + ASKED_AT_ONCE])
+    fees = await _fees(rest, list(told))
+    today = datetime.fromtimestamp(now / 1000, tz=UTC).date()
+    lowest = SINCE_JULY_2026.tiers[0]
+    result = {}
+    for symbol, row in told.items():
+        maker, taker = fees.get(symbol, (lowest.maker_fee, lowest.taker_fee))
+        try:
+            result[symbol] = Listed(listing_of(row, today), maker, taker, now, status_of(row))
+        except (KeyError, TypeError, ValueError):
+            raise NoAnswer(f"AssetPairs: the rules of {symbol} have not Kraken's form") from None
+    return result
+
+
+async def _asset_pairs(rest: Rest, symbols: list[str]) -> dict[str, Mapping[str, Any]]:
+    """The rows of these pairs; when one of them is not listed Kraken refuses all, so each is asked alone."""
+    names = {symbol: pair_names(symbol) for symbol in symbols}
+    try:
+        told = await rest.public("AssetPairs", {"pair": ",".join(n.altname for n in names.values())})
+    except Refused as no:
+        if not any("Unknown asset pair" in text for text in no.texts):
+            raise
+        if len(symbols) == 1:
+            return {}
+        alone = [await _asset_pairs(rest, [symbol]) for symbol in symbols]
+        return {symbol: row for found in alone for symbol, row in found.items()}
+    rows = {row.get("altname"): row for row in told.values()}
+    return {symbol: rows[name.altname] for symbol, name in names.items() if name.altname in rows}
+
+
+async def _fees(rest: Rest, symbols: list[str]) -> dict[str, tuple[Any, Any]]:
+    """(maker, taker) by symbol, of the account's tier. What is not confirmed is the lowest tier's."""
+    if not rest.has_key or not symbols:
+        return {}
+    names = {symbol: pair_names(symbol) for symbol in symbols}
+    try:
+        told = await rest.private("TradeVolume", {"pair": ",".join(n.altname for n in names.values())})
+    except Refused:
+        return {}  # some accounts are refused it now and then (observed in 2026)
+    found = {}
+    for symbol, name in names.items():
+        try:
+            found[symbol] = fees_of(told, name.rest_key)
+        except (KeyError, TypeError, ValueError, BadField):
+            continue  # not told for this pair: the lowest tier is the dearest
+    return found

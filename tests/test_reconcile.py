@@ -1,0 +1,115 @@
+"""Our books beside the exchange's: what is missing is told, what is foreign stays apart, what nothing
+explains stops entries."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from lotwise.domain.orders import Fill, Status
+from lotwise.domain.values import amount
+from lotwise.engine.records import Deposited, Reconciled, Unexplained
+from lotwise.venues.kraken.reconcile import Reconciler, unexplained
+from tests.test_live_orders import World, buy, status, world
+from world.network import Rates
+
+Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]
+
+
+def reconciled(scenario: Scenario) -> World:
+    async def with_reconciler(made: World) -> None:
+        await scenario(made, Reconciler(made.venue, made.state, made.loop.now))
+
+    return world(with_reconciler)
+
+
+async def told(made: World, reconciler: Reconciler) -> list[Any]:
+    """Compare until nothing new comes; all events, folded."""
+    events: list[Any] = []
+    for _ in range(6):
+        found = await reconciler.compare()
+        assert not found.differences, found
+        if not found.events:
+            break
+        events += found.events
+        made.fold(found.events)
+    return events
+
+
+def test_what_the_account_has_beyond_ours_is_foreign() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        (first,) = await told(made, reconciler)
+        assert isinstance(first, Reconciled)
+        assert {a: str(n) for a, n in first.foreign.items()} == {
+            "SOL": "10.0000000000",
+            "USDT": "900.00000000",
+        }
+        assert await told(made, reconciler) == [], "nothing new is nothing to write down"
+
+    reconciled(scenario)
+
+
+def test_a_missed_fill_is_told_and_the_books_agree_to_the_last_unit() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        await made.submit(buy(price="101"))
+        events = await told(made, reconciler)
+        assert [type(e) for e in events if isinstance(e, Fill)] == [Fill]
+        assert made.state.unexplained is None
+
+    made = reconciled(scenario)
+    assert status(made) is Status.FILLED
+    theirs = made.theirs.core.exchange.ledger("a")
+    assert made.state.ledger.total("USDT").number + 900 == theirs.total("USDT").number
+
+
+def test_hand_trades_and_deposits_are_foreign_and_no_halt() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        by_hand = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "price": "101", "volume": "1"}
+        core, key = made.theirs.core, made.theirs.credentials.key
+        assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
+        made.theirs.core.deposit("a", amount("50 USDT"), made.loop.now())
+        events = await told(made, reconciler)
+        assert [type(event) for event in events] == [Reconciled]
+        assert made.state.ledger.free("USDT") == amount("100 USDT")
+
+    reconciled(scenario)
+
+
+def test_a_withdrawal_of_our_money_is_told_as_money_that_left() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.theirs.core.deposit("a", amount("-950 USDT"), made.loop.now())
+        events = await told(made, reconciler)
+        assert [e.amount.number for e in events if isinstance(e, Deposited)] == [-50]
+        assert made.state.ledger.free("USDT").number == 50
+
+    reconciled(scenario)
+
+
+def test_a_trade_of_an_order_whose_fate_is_unknown_is_not_taken_for_foreign() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.network.rates = Rates(answer_lost=1.0)
+        await made.submit(buy(price="101"))
+        made.network.rates = Rates()
+        found = await reconciler.compare()
+        assert found.undecided and not found.events
+        await made.settle(30)
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["USDT"] == 900
+
+    assert status(reconciled(scenario)) is Status.FILLED
+
+
+def test_a_difference_that_nothing_explains_stops_entries() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.fold([Deposited(amount("1 USDT"), made.loop.now())])
+        found = await reconciler.compare()
+        assert {asset: str(number) for asset, number in found.differences.items()} == {"USDT": "-1.00000000"}
+        (event,) = unexplained(found.differences, made.loop.now())
+        assert isinstance(event, Unexplained) and "lacks 1 USDT" in event.why
+        made.fold([event])
+        assert made.state.unexplained
+
+    reconciled(scenario)
