@@ -3,19 +3,21 @@ fill orders in parts, change their rules, close pairs, and move money in and out
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 from lotwise.app.wire import Run
+from lotwise.domain.market import Market
 from lotwise.domain.orders import Fill, Order, Rejected, RejectionKind
-from lotwise.domain.values import EXACT, Side
+from lotwise.domain.values import EXACT, Side, Time
 from lotwise.engine.records import Deposited, MarketUpdate, Record, Stranded, Submit
 from lotwise.ledger.postings import Ledger
 from lotwise.store.journal import Journal
 from lotwise.venues.simulated import ACCOUNT
-from tests.test_happenings import Shifting, born, whole, world_drawn
+from tests.test_engine import CALM, SOL, bars, of
+from tests.test_happenings import ADA, SMALL, Shifting, World, born, live, whole, world_drawn
 
 RUNS = int(os.environ.get("LOTWISE_RUNS", "1000"))
 BARS = 48
@@ -105,3 +107,22 @@ def test_value_is_conserved_and_dust_is_listed_over_many_random_runs(tmp_path: P
     say.append(f"refused: {refused.total()} orders, of which {sells.total()} sells")
     assert [sell for sell, count in sells.items() if count > 1] == [], "a refused sale is not repeated"
     assert [order for order, count in refused.items() if count > 1] == []
+
+
+def test_a_fee_that_rose_unheard_of_is_paid_although_all_the_rest_is_set_aside(tmp_path: Path) -> None:
+    """Two entries of one moment take all that is free, and the first costs more than it was told to."""
+
+    def dearer(market: Market, _: Time) -> Market:
+        return replace(market, taker_fee=market.taker_fee * 2)
+
+    candles = {SOL: bars(SOL, *[CALM] * 3), ADA: bars(ADA, *[SMALL] * 3)}
+    world = World(candles, {SOL: [1], ADA: [0.5]}, rules=dearer)
+    settings = {"entry__style": "taker", "max_open_trades": 2, "sizing__max_order_size_usdt": 6}
+    joined, records = live(tmp_path / "j", world, **settings)
+    ours, theirs = joined.engine.state.ledger, joined.venue.exchange.ledger(ACCOUNT)
+    assert [fill.symbol for fill in of(records, Fill)] == [SOL]
+    assert [rejected.rejection.kind for rejected in of(records, Rejected)] == [RejectionKind.FUNDS]
+    assert {asset: ours.total(asset) for asset in ours.assets()} == {
+        asset: theirs.total(asset) for asset in theirs.assets()
+    }
+    assert ours.free("USDT") == theirs.free("USDT")

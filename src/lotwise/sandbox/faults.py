@@ -21,7 +21,8 @@ from lotwise.sandbox.changes import STRICT, Change, change_of, checked
 LOCKOUT = "EGeneral:Temporary lockout"
 MAX_SECONDS = 3600.0
 MAX_FAULTS = 1_000
-MILLION = 1_000_000
+WORDS = 2**64
+"""So many different words the dice have."""
 
 
 class Kind(StrEnum):
@@ -228,7 +229,7 @@ class _Standing:
         if (fault.on and name not in fault.on) or self.struck == fault.times:
             return False
         self.seen += 1
-        if self.seen <= fault.skip or self.dice.below(MILLION) >= fault.share * MILLION:
+        if self.seen <= fault.skip or self.dice.word() >= int(fault.share * WORDS):
             return False
         self.struck += 1
         return True

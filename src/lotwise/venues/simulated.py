@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from lotwise.domain.market import Candle, Listing, Market, MarketStatus, Quote
-from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, Sent
+from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, RejectionKind, Sent
 from lotwise.domain.values import EXACT, Time
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Cancel, Command, Deposited, Event, Listed, MarketUpdate, Passed, Submit
@@ -23,6 +23,9 @@ from lotwise.exchange.exchange import Exchange
 from lotwise.markets import UnknownMarket
 
 ACCOUNT = "lotwise"
+BY_RULES = SIZE_REJECTIONS | {RejectionKind.TICK}
+"""Refusals that no order meets whose sender knows the rules."""
+
 DAY = 86_400_000
 
 Rules = Callable[[str, Time], Market | UnknownMarket]
@@ -136,8 +139,8 @@ class SimulatedVenue:
                 market = self._list(order.symbol, order.time)
                 told: list[Event] = [Sent(order.client_id, order.time)]
                 told += self.exchange.accept(ACCOUNT, order, order.time)
-                # As a live venue does: a refusal for size means that our rules are not the exchange's.
-                refused = any(isinstance(r, Rejected) and r.rejection.kind in SIZE_REJECTIONS for r in told)
+                # As a live venue does: such a refusal means that our rules are not the exchange's.
+                refused = any(isinstance(r, Rejected) and r.rejection.kind in BY_RULES for r in told)
                 if refused and market:
                     self._told[order.symbol] = market
                     told.append(self._listed(market, order.time))

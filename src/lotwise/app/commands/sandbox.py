@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -22,7 +23,7 @@ from lotwise.store.candles import CandleError, read_folder
 from lotwise.strategies.candles import Candles
 
 SYNTHETIC = "synthetic"
-SPEEDS: Mapping[str, int | str] = {"1": 1, "60": 60, "max": "max", "manual": STILL}
+SPEEDS: Mapping[str, int | Literal["max"]] = {"1": 1, "60": 60, "max": "max", "manual": STILL}
 
 
 @click.command(name="sandbox")
@@ -68,7 +69,9 @@ def command(
     state: Path | None,
     no_limits: bool,
     tables: bool,
-    **where: str | int,
+    host: str,
+    port: int,
+    admin_port: int,
 ) -> None:
     """Serve Kraken's spot exchange on loopback: REST and WebSocket v2, with made-up money.
 
@@ -82,11 +85,13 @@ def command(
     asked = Sandbox(
         accounts=told or (() if state is not None and state.exists() else (made_for_the_run(),)),
         world=World(seed, day, candles={} if market == SYNTHETIC else _candles(Path(market), timeframe)),
-        speed=SPEEDS[speed],  # type: ignore[arg-type]  the choices are its words
+        speed=SPEEDS[speed],
         plan=Plan() if faults is None else _plan(faults),
         state=state,
         rate_limits=not no_limits,
-        **where,  # type: ignore[arg-type]  host and two ports
+        host=host,
+        port=port,
+        admin_port=admin_port,
     )
     source = f"synthetic market, seed {seed}" if market == SYNTHETIC else f"candles of {market}"
     try:
@@ -182,6 +187,6 @@ def _candles(folder: Path, timeframe: str | None) -> dict[str, Candles]:
     try:
         return read_folder(folder, timeframe)
     except CandleError as bad:
-        raise Problem(f"{bad} (--timeframe)" if timeframe is None else str(bad)) from None
+        raise Problem(str(bad)) from None
     except OSError as trouble:
         raise Problem(f"{trouble.filename}: {trouble.strerror}", UNAVAILABLE) from None
