@@ -178,8 +178,8 @@ CASES = [
     Case(
         Skip.VOLUME,
         "wait for a busier bar",
-        lived(traded(CALM_BARS, 1, 1, 30), 2, limits__volume="0.01"),
-        lived(traded(CALM_BARS, 1, 1, 30), 3, limits__volume="0.01"),
+        lived(traded(CALM_BARS, 1, 2.4999, 2.5), 2, limits__volume="0.01"),
+        lived(traded(CALM_BARS, 1, 2.4999, 2.5), 3, limits__volume="0.01"),
     ),
     Case(
         Skip.EDGE_BELOW_FEES,

@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "Fold a journal again from its first row and compare.",
     "rescue": "Sell what became too small to be sold, at a cost told first.",
     "sandbox": "Serve Kraken's spot exchange on loopback, for any client.",
+    "doctor": "Is everything there for a live run?",
     "minimums": "Listed, learned and policy minimums of each pair.",
     "config": "Write, check or describe the configuration.",
     "strategy": "List the strategies, write your own, or check one.",

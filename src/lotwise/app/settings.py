@@ -229,6 +229,12 @@ class Paper(_Section):
     bars: Whole = _key(2000, "bars", "How long the built-in market lasts.", ge=1, le=1_000_000)
 
 
+class Live(_Section):
+    fraction: PositiveShare = _key(
+        "0.1", FRACTION, "The share of the stake currency in the account that a first live run may touch."
+    )
+
+
 class Settings(BaseSettings):
     """All that the user may set, checked; built from plain values it reads nothing else."""
 
@@ -274,6 +280,7 @@ class Settings(BaseSettings):
         default_factory=LimitsOnEntries, description="When to stop entering; exits are always allowed."
     )
     rules: Rules = Field(default_factory=Rules, description="Which minimums and fees hold.")
+    live: Live = Field(default_factory=Live, description="What a run with real orders may do.")
     paper: Paper = Field(default_factory=Paper, description="What a simulated exchange assumes.")
 
     @field_validator("pairs")

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     CLOSE = "close-trades"
     QUERY_LEDGER = "query-ledger"
     WEBSOCKETS = "access-websockets"
+    WITHDRAW = "withdraw-funds"
 
 
 @dataclass(frozen=True, slots=True)

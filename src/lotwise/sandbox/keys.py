@@ -27,7 +27,8 @@ RATE_LIMITED = "EAPI:Rate limit exceeded"
 
 TOKENS_KEPT = 1_000
 NOT_YET = -1
-ALL_PERMISSIONS = frozenset(Permission)
+ALL_PERMISSIONS = frozenset(Permission) - {Permission.WITHDRAW}
+"""What a client here can use: nothing can be withdrawn, though a key may say that it could."""
 
 
 @dataclass(frozen=True, slots=True)
