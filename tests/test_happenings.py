@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,21 +16,25 @@ import pytest
 from lotwise.app.loop import trade
 from lotwise.app.rules import rules_in_force
 from lotwise.app.settings import Settings, load_settings
-from lotwise.app.wire import Run, exchange_of, flows, plan_of
+from lotwise.app.wire import Run, engine_of, exchange_of, flows, plan_of
 from lotwise.domain.market import FeeAsset, Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected
 from lotwise.domain.values import Amount, Time
-from lotwise.engine.engine import Engine
+from lotwise.engine.codec import fold, state_hash
+from lotwise.engine.ports import Stops
 from lotwise.engine.records import (
     Decided,
     Deposited,
+    Event,
     Listed,
     MarketUpdate,
     Opened,
     Record,
+    Restricted,
     Skip,
     Stranded,
     Submit,
+    Trading,
     Unexplained,
 )
 from lotwise.engine.state import State, apply
@@ -80,11 +85,19 @@ def settings_in(world: World, **overrides: Any) -> Settings:
     return settings_of(**keys | {"pairs": ",".join(world.candles)} | overrides)
 
 
-def born(world: World, settings: Settings, journal: Journal, skips: bool = True) -> Run:
-    """A run of a world that has not begun."""
-    plan, state = plan_of(settings, "world"), State()
+def begun(settings: Settings) -> State:
+    """The state of a run that has its balance and nothing else."""
+    state = State()
     apply(state, Opened("world", "paper", {}))
     apply(state, Deposited(Amount(settings.dry_run_wallet, "USDT"), Time(START)))
+    return state
+
+
+def born(
+    world: World, settings: Settings, journal: Journal, skips: bool = True, state: State | None = None
+) -> Run:
+    """A run of a world that has not begun, or that goes on from a state."""
+    plan, state = plan_of(settings, "world"), begun(settings) if state is None else state
     window = plan.risks.window if plan.risks.swing is not None else None
     feed = RecordedFeed(
         world.candles, Scripted(dict(world.wishes)), None, float(settings.entry.min_confidence), window
@@ -95,8 +108,8 @@ def born(world: World, settings: Settings, journal: Journal, skips: bool = True)
         return world.rules(calm, time) if isinstance(calm, Market) else calm
 
     venue = world.venue(exchange_of(settings, state), rules, world.happenings or flows(settings))
-    venue.resume(state, {})
-    return Run(Engine(plan, state, {}), venue, feed, journal, True, 500, skips)
+    venue.resume(state, feed.last(state.time))
+    return Run(engine_of(plan, state, venue, feed), venue, feed, journal, True, 500, skips)
 
 
 def whole(joined: Run, watch: Watch | None = None) -> list[Record]:
@@ -428,6 +441,34 @@ def test_a_change_of_rules_does_not_open_a_closed_pair(tmp_path: Path) -> None:
     assert of(records, Rejected) == []
 
 
+class Halting(SimulatedVenue):
+    """After three bars the owner halts the run; after five it may sell, after seven all."""
+
+    async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+        steps = {at(3): Trading.HALTED, at(5): Trading.REDUCING, at(7): Trading.ACTIVE}
+        if update.time in steps:
+            yield Restricted(steps[update.time], "as the owner says", update.time)
+        async for event in super().events(update, stops):
+            yield event
+
+
+def test_a_halted_run_does_nothing_and_a_reducing_one_only_sells(tmp_path: Path) -> None:
+    rows = [CALM, BOUGHT, CALM, *[FALL] * 5]
+    wishes = {SOL: [1.0], ADA: [0, 0, 0, 1.0, 0, 1.0, 0, 1.0]}
+    world = World({SOL: bars(SOL, *rows), ADA: bars(ADA, *[SMALL] * 8)}, wishes, venue=Halting)
+    with Journal(tmp_path / "j") as journal:
+        settings = settings_in(world, max_open_trades=2, sizing__max_order_size_usdt=4)
+        records = whole(born(world, settings, journal, skips=False))
+    orders = [submit.order for submit in of(records, Submit)]
+    assert [(order.purpose, order.symbol, order.time) for order in orders] == [
+        (Purpose.ENTRY, SOL, at(1)),
+        (Purpose.TARGET, SOL, at(2)),
+        (Purpose.STOP, SOL, at(5)),
+        (Purpose.ENTRY, ADA, at(8)),
+    ]
+    assert {d.reason for d in of(records, Decided)} == {None, Skip.RESTRICTED}
+
+
 WORLDS = 60
 
 
@@ -450,3 +491,35 @@ def test_the_journal_is_the_same_with_skipping_and_without_whatever_happens(
         f"skipping in {WORLDS} worlds where much happens: " + ", ".join(f"{kinds[k]} {k}" for k in told)
     )
     assert min(kinds[kind] for kind in told) > 20
+
+
+class Stopped(Exception):
+    """What ends a run before its time."""
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_whatever_happens(tmp_path: Path) -> None:
+    """And what it was when it stopped is the fold of what was written down by then."""
+    for seed in range(WORLDS):
+        random = Random(seed)
+        world, settings = world_drawn(random)
+        stop = min(candles.dates[0] for candles in world.candles.values()) + HOUR * random.randint(4, 60)
+        paths = [tmp_path / f"{seed}-{part}" for part in ("whole", "before", "after")]
+
+        def watch(run: Run, update: MarketUpdate, _: list[Record], stop: int = stop) -> None:
+            if update.time >= stop:
+                raise Stopped
+
+        with Journal(paths[0]) as journal:
+            whole(born(world, settings, journal))
+        state = begun(settings)
+        with Journal(paths[1]) as journal:
+            before = born(world, settings, journal)
+            with suppress(Stopped):
+                whole(before, watch)
+        for row in read(paths[1]):
+            fold(state, row.kind, row.body)
+        assert state_hash(state) == state_hash(before.engine.state), f"world {seed}"
+        with Journal(paths[2]) as journal:
+            whole(born(world, settings, journal, state=state))
+        told, *parts = [[(row.kind, row.body) for row in read(path)] for path in paths]
+        assert parts[0] + parts[1] == told, f"world {seed}"

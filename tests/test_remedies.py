@@ -12,7 +12,7 @@ import pytest
 from lotwise.domain.market import Candle, MarketStatus, Quote
 from lotwise.domain.sizing import Reason
 from lotwise.domain.values import Time
-from lotwise.engine.records import Decided, Event, MarketUpdate, Record, Restricted, Skip, Trading
+from lotwise.engine.records import Decided, Event, MarketUpdate, Reconciled, Record, Restricted, Skip, Trading
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles
 from tests.test_engine import CALM, FALL, HOUR, SOL, bars
@@ -130,8 +130,8 @@ CASES = [
     Case(
         Skip.UNRECONCILED,
         "explain it",
-        lived(CALM_BARS, 4, happenings=[usdt("-10.00001", 2)]),
-        lived(CALM_BARS, 4, happenings=[usdt("-7", 2)]),
+        handled(usdt("-10.00001", 0), moment()),
+        handled(usdt("-10.00001", 0), Reconciled({}, (), at(0)), moment()),
     ),
     Case(
         Skip.PAIR_BUSY,

@@ -8,14 +8,15 @@ of one, and loses nothing before it.
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lotwise.app.wire import Run
 from lotwise.domain.values import Time
 from lotwise.engine.codec import checkpoint, encode
 from lotwise.engine.engine import Engine
-from lotwise.engine.ports import Venue
+from lotwise.engine.ports import Orders
 from lotwise.engine.records import Awaited, Cancel, Event, MarketUpdate, Record, Submit
 from lotwise.engine.state import State
 from lotwise.store.journal import Journal
@@ -25,24 +26,33 @@ CHECKPOINT_ROWS = 1_000
 RECORDS_OF_A_MOMENT = 100_000
 """More records than this from one moment are a cycle, not a market."""
 
+if TYPE_CHECKING:
+    from lotwise.app.live import LiveRun
+
 Watch = Callable[[MarketUpdate, list[Record]], None]
+LiveWatch = Callable[[list[Event], list[Record]], None]
 
 
 def run(joined: Run, watch: Watch) -> bool:
     """Run to the end of the feed, or until SIGINT or SIGTERM; whether the end was reached."""
+    return until_stopped(trade(joined, watch))
 
-    async def until_stopped() -> bool:
+
+def until_stopped(work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work to its end, or until SIGINT or SIGTERM; whether the end was reached."""
+
+    async def stoppable() -> bool:
         task = asyncio.current_task()
         assert task is not None
         for sign in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(sign, task.cancel)
         try:
-            await trade(joined, watch)
+            await work
         except asyncio.CancelledError:
             return False
         return True
 
-    return asyncio.run(until_stopped())
+    return asyncio.run(stoppable())
 
 
 async def trade(joined: Run, watch: Watch) -> None:
@@ -63,7 +73,23 @@ async def trade(joined: Run, watch: Watch) -> None:
         journal.commit()
 
 
-async def answer(engine: Engine, venue: Venue, moment: "Moment", event: Event) -> None:
+async def follow(live: "LiveRun", watch: LiveWatch) -> None:
+    """Each list of events from Kraken, through the engine, into the journal at once."""
+    try:
+        async for events in live.inbox.occasions(*(work() for work in live.background)):
+            moment = Moment(live.journal)
+            for event in events:
+                async for shown in live.shown(event):
+                    await answer(live.engine, live.venue, moment, shown)
+            moment.end(live.engine.state)
+            live.journal.commit()
+            watch(events, moment.records)
+    finally:
+        live.journal.commit()
+        await live.close()
+
+
+async def answer(engine: Engine, venue: Orders, moment: "Moment", event: Event) -> None:
     """One event and all that follows from it: the engine's records, and what the venue makes of them."""
     waiting: deque[Event] = deque([event])
     while waiting:

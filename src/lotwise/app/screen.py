@@ -17,7 +17,7 @@ from rich.text import Text
 from lotwise.app.summary import money, percent, when
 from lotwise.domain.market import MarketStatus, Quote
 from lotwise.domain.orders import Fill, Rejected
-from lotwise.domain.values import EXACT, plain
+from lotwise.domain.values import EXACT, Time, plain
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import (
     Decided,
@@ -74,15 +74,25 @@ class Screen(AbstractContextManager["Screen"]):
             self._live.update(self._view(), refresh=True)
             self._live.stop()
 
+    def hear(self, time: Time, records: list[Record]) -> None:
+        """Take in what happened at a time, where no end is known."""
+        self._time = time
+        self._note(time, records)
+        self._redraw()
+
     def watch(self, update: MarketUpdate, records: list[Record]) -> None:
-        """Take in one moment; draws only so often."""
+        """Take in one moment of a feed."""
         self._time = update.time
         done = int(np.searchsorted(self._moments, update.time, side="right"))
         self._progress.update(self._task, completed=done)
-        for record in records:
-            line = describe(record)
-            if line:
-                self._latest.append(f"{when(update.time)}  {line}")
+        self._note(update.time, records)
+        self._redraw()
+
+    def _note(self, time: Time, records: list[Record]) -> None:
+        self._latest.extend(f"{when(time)}  {line}" for record in records if (line := describe(record)))
+
+    def _redraw(self) -> None:
+        """Draw, but only so often."""
         now = time.monotonic()
         if self._live and now - self._drawn >= REDRAW_SECONDS:
             self._live.update(self._view(), refresh=True)

@@ -19,15 +19,19 @@ class Feed(Protocol):
         ...
 
 
-class Venue(Protocol):
-    """Keeps promises: shows what happened in a moment, and carries out commands."""
+class Orders(Protocol):
+    """Keeps promises."""
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        """Do it and report. Where orders outlive this process, `durable` is called before the first byte
+        leaves: then the intent is on disk."""
+        ...
+
+
+class Venue(Orders, Protocol):
+    """Shows also what happened in a moment of recorded candles."""
 
     def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
         """All that the engine must see of one moment, in order, the update itself last. What the
         engine answered to one event has been carried out before the next is drawn."""
-        ...
-
-    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
-        """Do it and report. A venue whose orders outlive this process calls `durable` before the
-        first byte leaves: then the intent is on disk."""
         ...

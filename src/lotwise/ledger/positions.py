@@ -47,7 +47,7 @@ def after_fill(position: Position, fill: Fill) -> Position:
 
 
 def after_withdrawal(position: Position, left: Decimal) -> Position:
-    """The position when coins left without a sale: their part of the cost goes with them, no gain, no loss."""
+    """The position when coins left without a sale: their part of the cost goes along, no gain, no loss."""
     gone = _share(position.cost, EXACT.subtract(position.quantity, left), position.quantity)
     return replace(position, quantity=left, cost=EXACT.subtract(position.cost, gone))
 

@@ -133,11 +133,21 @@ def settlement(fill: Fill) -> Entry:
 
 
 def top_up(ledger: Ledger, fill: Fill) -> Entry:
-    """What a fill takes beyond its order's hold, moved there from what is free: the exchange's fee may
-    have risen since the order was sized, and its word stands."""
+    """What a fill takes beyond its order's hold, moved there: the exchange's fee may have risen since the
+    order was sized, and its word stands. It comes from what is free, and where that is not enough from what
+    is set aside for other orders: the exchange will refuse one of those."""
     base = Amount(fill.quantity, fill.symbol.partition("/")[0])
     given = fill.cost if fill.side is Side.BUY else base
     taken = given + fill.fee if fill.fee.asset == given.asset else given
-    missing = taken - ledger.balance(held(fill.client_id), given.asset)
-    nothing = Amount(Decimal(0), given.asset)
-    return Entry(move(missing if missing.number > 0 else nothing, FREE, held(fill.client_id)))
+    asset, hold = given.asset, held(fill.client_id)
+    missing = (taken - ledger.balance(hold, asset)).number
+    others = sorted(a for a in ledger.balances if a.startswith(HELD) and a != f"{hold}:{asset}")
+    postings: list[Posting] = []
+    for account in (FREE, *(a.removesuffix(f":{asset}") for a in others if a.endswith(f":{asset}"))):
+        part = min(missing, ledger.balance(account, asset).number)
+        if part > 0:
+            postings += move(Amount(part, asset), account, hold)
+            missing = EXACT.subtract(missing, part)
+    if missing > 0:
+        postings += move(Amount(missing, asset), FREE, hold)  # there is no more: `post` says so
+    return Entry(tuple(postings))

@@ -62,6 +62,11 @@ PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
     default="max",
     help="As fast as can be, or 60 or 1 times real time.",
 )
+@click.option("--live", is_flag=True, help="Real orders on Kraken, with your key. Asks before it begins.")
+@click.option("--feed", type=click.Choice(["kraken"]), help="kraken: paper on Kraken's live data; no key.")
+@click.option("--yes", is_flag=True, help="Begin a live run without asking (for services).")
+@click.option("--base-url", metavar="URL", help="Kraken's REST address, or a sandbox's.")
+@click.option("--ws-url", metavar="URL", help="Its WebSocket address: ws://127.0.0.1:8600/v2.")
 @click.option("--no-skip", is_flag=True, help="Visit every bar, also those in which nothing can happen.")
 @click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), help="First day of the candles (UTC).")
 @click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), help="Day before which to stop (UTC).")
@@ -77,6 +82,11 @@ def command(
     config: Path | None,
     candles: Path | None,
     speed: str,
+    live: bool,
+    feed: str | None,
+    yes: bool,
+    base_url: str | None,
+    ws_url: str | None,
     no_skip: bool,
     start: datetime | None,
     end: datetime | None,
@@ -88,14 +98,45 @@ def command(
 
     Without options it trades a built-in synthetic market (seeded, labelled so) with the preset
     `micro`: the 2.86 USDT account. Ctrl-C stops cleanly; the same --journal goes on from there.
+    With --feed kraken the prices are Kraken's, live; with --live the orders are real too (docs/live.md).
     """
     settings = load_settings(config, preset, _overrides(overrides))
     load_strategy(settings.strategy)  # one that cannot be made leaves no journal
+    if live or feed:
+        recorded = candles or start or end or speed != "max"
+        if recorded:
+            raise Problem("--candles, --from, --to and --speed are for recorded candles; leave them out here")
+        _on_kraken(settings, Kraken(live, yes, base_url, ws_url), journal, as_json)
+        return
+    if base_url or ws_url or yes:
+        raise Problem("--base-url, --ws-url and --yes are for --live and --feed kraken")
     period = (start.date() if start else None, end.date() if end else None)
     source = _source(settings, candles, period)
     _check_rules(settings, source)
     pace = Pace(SPEEDS[speed], not no_skip)
     result = _run(settings, source, journal or fresh_journal(), pace, as_json)
+    if as_json:
+        click.echo(to_json(result))
+
+
+class Kraken(NamedTuple):
+    """Which run on Kraken is asked for."""
+
+    live: bool
+    yes: bool
+    base_url: str | None
+    ws_url: str | None
+
+
+def _on_kraken(settings: Settings, asked: Kraken, journal: Path | None, as_json: bool) -> None:
+    try:
+        from lotwise.app.kraken import Place
+        from lotwise.app.kraken_run import Asked, run_on_kraken
+    except ModuleNotFoundError as missing:
+        raise Problem(f"{missing.name} is not installed: install lotwise[live]", UNAVAILABLE) from None
+    place = Place(asked.base_url, asked.ws_url) if asked.base_url else Place(ws_url=asked.ws_url)
+    path = journal or fresh_journal()
+    result = run_on_kraken(settings, place, Asked(asked.live, asked.yes, as_json), path)
     if as_json:
         click.echo(to_json(result))
 

@@ -63,6 +63,15 @@ async def server_time(rest: Rest) -> Time:
         raise NoAnswer("Time: the answer has no time") from None
 
 
+async def token(rest: Rest) -> str:
+    """A token for a private stream. Raises Refused, NoAnswer."""
+    told = await rest.private("GetWebSocketsToken")
+    value = told.get("token") if isinstance(told, dict) else None
+    if not isinstance(value, str):
+        raise NoAnswer("GetWebSocketsToken: the answer has no token")
+    return value
+
+
 async def pairs(rest: Rest, symbols: Iterable[str], now: Time) -> dict[str, Listed]:
     """The rules, status and fees of these pairs, by symbol; absent: Kraken does not list it. Fees are the
     account's (TradeVolume) where a key is at hand that may ask, else those of the lowest tier."""

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from lotwise.domain.market import Candle, Market, Quote
-from lotwise.domain.values import BadField, Time
+from lotwise.domain.values import EPOCH, BadField, Time
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Event, Listed, MarketUpdate
 from lotwise.kraken.names import pair_names
@@ -27,7 +27,7 @@ from lotwise.kraken.stream import Malformed, Message, Request
 from lotwise.kraken.stream_channels import BEST, subscribe
 from lotwise.kraken.stream_fields import number, rows, text
 from lotwise.kraken.stream_market import MINUTE, Bar, bar_of, listing_of, status_of, system_of
-from lotwise.strategies.candles import TIMEFRAMES, Candles
+from lotwise.strategies.candles import TIMEFRAMES
 from lotwise.strategies.indicators import day_swing
 from lotwise.strategies.strategy import Strategy
 from lotwise.strategies.wishes import wishes_of
@@ -127,7 +127,7 @@ class LiveFeed:
         """The last known candle of each pair that had closed at a time."""
         found: dict[str, Candle] = {}
         for symbol, window in self._windows.items():
-            dates = window.dates(Time(0), Time(at - self._watched.waits.bar))
+            dates = window.dates(EPOCH, Time(at - self._watched.waits.bar))
             if dates:
                 found[symbol] = window.candle(dates[-1])
         return found
@@ -143,6 +143,7 @@ class LiveFeed:
 
     async def run(self) -> None:
         """Listen and tell; never ends by itself."""
+        self._want(*self._gaps)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stream.run())
             group.create_task(self._fill())
@@ -159,14 +160,14 @@ class LiveFeed:
         ]
 
     def connected(self) -> None:
-        silent = [symbol for symbol in self._watched.symbols if symbol not in self._begins]
-        self._want(*silent)
+        self._want(*(symbol for symbol in self._watched.symbols if symbol not in self._begins))
         self._gathering.connected(self._clock())
         self._outlet.connected()
 
     def refused(self, symbol: str, why: str) -> None:
         self.troubles[symbol] = why
         self._gathering.ignore(symbol)
+        self._gaps.discard(symbol)
 
     def lost(self, why: str) -> None:
         self._gathering.lost()
@@ -184,7 +185,8 @@ class LiveFeed:
             case "instrument":
                 self._rules(message)
             case "status":
-                self._system = system_of(rows(message, "data")[-1])
+                for row in rows(message, "data"):
+                    self._system = system_of(row)
         self.look()
 
     def look(self) -> None:
@@ -192,3 +194,193 @@ class LiveFeed:
         while (moment := self._gathering.due(self._clock())) is not None:
             self._outlet.put([self._update(moment)])
         self._watch_stops()
+
+    def _prices(self, message: Message) -> None:
+        """Prices of a pair; without a bid below an ask it has none until it is told of others."""
+        now = self._clock()
+        for row in rows(message, "data"):
+            symbol = text(row, "symbol")
+            if symbol not in self._windows:
+                continue
+            try:
+                bid, ask = number(row, "bid"), number(row, "ask")
+            except Malformed:
+                bid = ask = Decimal(0)
+            if 0 < bid < ask:
+                self._quotes[symbol] = Quote(symbol, now, bid, ask)
+            else:
+                self._quotes.pop(symbol, None)
+
+    def _bars(self, message: Message) -> None:
+        waits, now = self._watched.waits, self._clock()
+        for row in rows(message, "data"):
+            bar = bar_of(row)
+            window = self._windows.get(bar.symbol)
+            if window is None or bar.minutes * MINUTE != waits.bar:
+                continue
+            if bar.begin > now + waits.late:
+                raise Malformed(
+                    f"a bar of {bar.symbol} begins {(bar.begin - now) // 1000} s ahead of our clock"
+                )
+            if bar.symbol not in self._begins:
+                self._begins[bar.symbol] = bar.begin
+                if window.newest is None or window.newest < bar.begin:
+                    self._want(bar.symbol)
+            self._gathering.hear(bar)
+
+    def _rules(self, message: Message) -> None:
+        """Tell the rules and statuses that are not as told before. Rules that no market can have are not
+        told; without rules there is no signal."""
+        now, told = self._clock(), list[Event]()
+        for row in rows(message.get("data") or {}, "pairs"):
+            symbol = text(row, "symbol")
+            if symbol not in self._windows:
+                continue
+            try:
+                listed = self._listed(symbol, row, now)
+            except (Malformed, BadField) as bad:
+                self._ruled.discard(symbol)
+                self.troubles[symbol] = f"its rules cannot be read: {bad}"
+                continue
+            self._ruled.add(symbol)
+            known = self._outlet.known.get(symbol)
+            if known is None or _terms(known) != _terms(listed):
+                told.append(listed)
+        if told:
+            self._outlet.put(told)
+
+    def _listed(self, symbol: str, row: Mapping[str, Any], now: Time) -> Listed:
+        listing = listing_of(row, datetime.fromtimestamp(now // 1000, tz=UTC).date())
+        maker_fee, taker_fee = self._outlet.fees(symbol)
+        Market(
+            symbol,
+            listing.tick_size,
+            listing.lot_step,
+            listing.min_quantity,
+            listing.min_notional,
+            listing.quote_precision,
+            maker_fee,
+            taker_fee,
+        )
+        return Listed(listing, maker_fee, taker_fee, now, status_of(row))
+
+    # What is told
+
+    def _update(self, moment: Moment) -> MarketUpdate:
+        watched, now = self._watched, self._clock()
+        fresh = {s: quote for s, quote in self._quotes.items() if now - quote.time <= watched.waits.late}
+        signals: dict[str, float] = {}
+        swings: dict[str, float] = {}
+        for symbol in moment.symbols:
+            sure, swing = self._asked(symbol, moment.date)
+            why = self._doubt(symbol) if symbol in fresh else "its prices are not fresh"
+            if why:
+                self.troubles[symbol] = why
+            elif sure:
+                signals[symbol] = sure
+            if watched.window is not None:
+                swings[symbol] = swing
+        candles = {symbol: self._windows[symbol].candle(moment.date) for symbol in moment.symbols}
+        closed = Time(moment.date + watched.waits.bar)
+        return MarketUpdate(closed, candles, signals, fresh, moment.passed, swings)
+
+    def _doubt(self, symbol: str) -> str:
+        """Why a pair's signal cannot be trusted; empty when it can."""
+        if self._system != ONLINE:
+            return f"the exchange is {self._system or 'of unknown status'}"
+        if symbol in self._gaps:
+            return "its history has a hole"
+        return "" if symbol in self._ruled else "its rules are not told"
+
+    def _asked(self, symbol: str, date: Time) -> tuple[float, float]:
+        """(the strategy's wish at a bar, the swing there); no wish where it cannot be asked."""
+        watched = self._watched
+        try:
+            candles = self._windows[symbol].candles(date)
+        except BadField as bad:
+            self.troubles[symbol] = str(bad)
+            return 0.0, 0.0
+        wishes = wishes_of(watched.strategy, candles)
+        sure = float(wishes.confidence[-1])
+        swing = 0.0 if watched.window is None else float(day_swing(candles, watched.window)[-1])
+        if wishes.trouble:
+            self.troubles[symbol] = f"strategy {watched.strategy.name} {wishes.trouble}"
+        else:
+            self.troubles.pop(symbol, None)
+        return 0.0 if 0 < sure < watched.least else sure, swing
+
+    def _watch_stops(self) -> None:
+        """Tell the prices of each pair whose bid has come down to its stop, once for each bid."""
+        now, told = self._clock(), list[Event]()
+        for symbol, stop in self._outlet.stops().items():
+            quote = self._quotes.get(symbol)
+            if quote is None or quote.bid > stop:
+                self._touched.pop(symbol, None)
+            elif self._touched.get(symbol) != (quote.bid, stop):
+                self._touched[symbol] = quote.bid, stop
+                told.append(Quote(symbol, now, quote.bid, quote.ask))
+        if told:
+            self._outlet.put(told)
+
+    # What goes on beside
+
+    async def _keep_time(self) -> None:
+        """Look when a bar's time to be told is over, though nothing is heard."""
+        waits = self._watched.waits
+        while True:
+            left = waits.bar - (self._clock() - waits.gather) % waits.bar
+            await asyncio.sleep(left / 1000)
+            self.look()
+
+    async def _fill(self) -> None:
+        """Ask for the history of pairs whose own has a hole, one after the other, until none has."""
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            for symbol in self._watched.symbols:
+                if symbol in self._gaps:
+                    whole = await self._load(symbol)
+                    await asyncio.sleep(BETWEEN_CALLS if whole else AFTER_FAILURE)
+
+    def _want(self, *symbols: str) -> None:
+        wanted = [symbol for symbol in symbols if not self._gathering.ignores(symbol)]
+        self._gaps.update(wanted)
+        if wanted:
+            self._gap.set()
+
+    async def _load(self, symbol: str) -> bool:
+        """Ask for a pair's history; whether it has no hole now. A hole that opens meanwhile stays one."""
+        self._gaps.discard(symbol)
+        minutes = self._watched.waits.bar // MINUTE
+        asked = {"pair": pair_names(symbol).altname, "interval": str(minutes)}
+        try:
+            bars = _bars_told(symbol, minutes, await self._rest.public("OHLC", asked))
+            for bar in bars:
+                self._gathering.fill(bar)
+        except (Refused, NoAnswer, Malformed) as trouble:
+            self.troubles[symbol] = f"no history: {trouble}"
+            bars = []
+        begin = self._begins.get(symbol)
+        whole = bool(bars) and (begin is None or bars[-1].begin >= begin)
+        if not whole:
+            self._want(symbol)
+        return whole
+
+
+def _terms(listed: Listed) -> tuple[Decimal | str | None, ...]:
+    """What of the rules holds until something else is told."""
+    listing = listed.listing
+    steps = (listing.tick_size, listing.lot_step, listing.min_quantity, listing.min_notional)
+    return (*steps, listing.max_quantity, listed.status)
+
+
+def _bars_told(symbol: str, minutes: int, told: Any) -> list[Bar]:
+    """The bars of an answer to OHLC, oldest first; Malformed when it has not Kraken's form."""
+    try:
+        (key,) = (name for name in told if name != "last")
+        read = [ohlc_row_of(row) for row in told[key]]
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as bad:
+        raise Malformed(f"an answer has not Kraken's form: {type(bad).__name__}: {str(bad)[:100]}") from None
+    return [
+        Bar(symbol, minutes, r.time, r.open, r.high, r.low, r.close, r.volume, r.vwap, r.count) for r in read
+    ]

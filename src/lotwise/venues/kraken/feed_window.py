@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lotwise.domain.market import Candle, exponent
-from lotwise.domain.values import EXACT, Time
+from lotwise.domain.values import EPOCH, EXACT, Time
 from lotwise.kraken.stream import Malformed
 from lotwise.kraken.stream_market import Bar
 from lotwise.strategies.candles import MAX_DECIMALS, TIMEFRAMES, Candles
@@ -66,6 +66,10 @@ class Window:
             self._rows = {date: self._rows[date] for date in sorted(self._rows)[-self._kept :]}
         return bar.begin in self._rows
 
+    def dates(self, first: Time, last: Time) -> list[Time]:
+        """When the bars opened that did so within these times (both included), oldest first."""
+        return [Time(date) for date in sorted(self._rows) if first <= date <= last]
+
     def candle(self, date: Time) -> Candle:
         """One bar; KeyError when there is none."""
         row = self._rows[date]
@@ -76,8 +80,8 @@ class Window:
         return Candle(self.symbol, date, opened, high, low, close, Decimal(repr(row.volume)))
 
     def candles(self, until: Time) -> Candles:
-        """The last bars that opened at a time or before. Raises BadField, OverflowError."""
-        dates = [date for date in sorted(self._rows) if date <= until][-self._kept :]
+        """The last bars that opened at a time or before. Raises BadField."""
+        dates = self.dates(EPOCH, until)[-self._kept :]
         rows = [self._rows[date] for date in dates]
         opened, high, low, close = (
             np.array([row[place] for row in rows], dtype=np.int64) for place in range(4)
@@ -93,11 +97,6 @@ class Window:
             Decimal(1).scaleb(-self._decimals),
             np.array([row.volume for row in rows], dtype=np.float64),
         )
-
-    def high(self, after: Time, until: Time) -> Decimal | None:
-        """The highest price of the bars that opened within these times (both included)."""
-        highs = [row.high for date, row in self._rows.items() if after <= date <= until]
-        return EXACT.scaleb(Decimal(max(highs)), -self._decimals) if highs else None
 
     def _check(self, bar: Bar) -> None:
         low, high = sorted((bar.open, bar.close))

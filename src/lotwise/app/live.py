@@ -1,0 +1,238 @@
+"""A run on Kraken joined: live data with the simulated venue (paper), or with real orders (live)."""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from lotwise.app.settings import Settings
+from lotwise.app.strategies import load_strategy
+from lotwise.app.wire import exchange_of, load_state, plan_of
+from lotwise.domain.market import FeeAsset, Market
+from lotwise.domain.values import EXACT, Amount, Time, round_down
+from lotwise.engine.codec import encode
+from lotwise.engine.engine import Engine
+from lotwise.engine.plan import Plan
+from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Record
+from lotwise.engine.state import State, apply
+from lotwise.markets import Unknown, UnknownMarket
+from lotwise.store.journal import Journal
+from lotwise.venues.kraken.facts import pairs, token
+from lotwise.venues.kraken.feed import LiveFeed, Outlet, Watched
+from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
+from lotwise.venues.kraken.reconcile import Reconciler
+from lotwise.venues.kraken.rest import Rest
+from lotwise.venues.kraken.stream import Line
+from lotwise.venues.kraken.stream_private import AccountOutlet, PrivateStream
+from lotwise.venues.kraken.venue import KrakenVenue
+from lotwise.venues.simulated import SimulatedVenue
+
+PAPER, LIVE = "paper on live data", "live"
+HEADROOM = Decimal("1.1")
+"""How far above the exchange's minimums an exit must be when orders are real and nobody said otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world outside: REST with or without a key, the two streams, the clock, and who is told what."""
+
+    rest: Rest
+    public: Line
+    private: Line | None
+    clock: Callable[[], Time]
+    tell: Callable[[str], None]
+
+
+class NoPairs(Exception):
+    """None of the pairs can be traded: says why."""
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """Everything joined, ready for the loop."""
+
+    engine: Engine
+    venue: KrakenVenue | SimulatedVenue
+    journal: Journal
+    inbox: Inbox
+    feed: LiveFeed
+    symbols: tuple[str, ...]
+    background: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
+
+    async def shown(self, event: Event) -> AsyncIterator[Event]:
+        """What the engine is to see of an event: on the simulated venue a moment is played out there; a
+        report of an order that is not ours is nothing."""
+        venue, state = self.venue, self.engine.state
+        if isinstance(venue, SimulatedVenue) and isinstance(event, MarketUpdate):
+            async for one in venue.events(event, self.engine.stops):
+                yield one
+            return
+        client_id = getattr(event, "client_id", None)
+        if client_id is None or client_id in state.orders or client_id in state.ended:
+            yield event
+
+    async def close(self) -> None:
+        """End what goes on by itself. Orders stay as they are."""
+        if isinstance(self.venue, KrakenVenue):
+            await self.venue.close()
+
+
+def live_settings(settings: Settings) -> Settings:
+    """The settings with real orders: fees in quote, and exits with headroom unless told otherwise."""
+    told = settings.sizing.model_fields_set
+    changes: dict[str, Any] = {"fee_asset": FeeAsset.QUOTE}
+    if "exit_headroom" not in told:
+        changes["exit_headroom"] = HEADROOM
+    return settings.model_copy(update={"sizing": settings.sizing.model_copy(update=changes)})
+
+
+def rules_of(
+    listings: Mapping[str, Listed], fee_asset: FeeAsset
+) -> Callable[[str, Time], Market | UnknownMarket]:
+    """The rules as Kraken told them at the start; what it tells later reaches the engine as events."""
+
+    def rules(symbol: str, time: Time) -> Market | UnknownMarket:
+        told = listings.get(symbol)
+        if told is None:
+            return UnknownMarket(symbol, Unknown.NO_SUCH_PAIR, None, f"Kraken does not list {symbol}")
+        listing = told.listing
+        return Market(
+            symbol,
+            tick_size=listing.tick_size,
+            lot_step=listing.lot_step,
+            min_quantity=listing.min_quantity,
+            min_notional=listing.min_notional,
+            quote_precision=listing.quote_precision,
+            maker_fee=told.maker_fee,
+            taker_fee=told.taker_fee,
+            max_quantity=listing.max_quantity,
+            fee_asset=fee_asset,
+        )
+
+    return rules
+
+
+async def open_live(settings: Settings, journal: Journal, ports: Ports, allotment: Decimal | None) -> LiveRun:
+    """Join a run: begin it with an allotment (None: paper, with the paper balance), or take it up where its
+    journal stopped. Raises Refused, NoAnswer, NoPairs, Unfoldable."""
+    paper = ports.private is None
+    settings = settings if paper else live_settings(settings)
+    listings = await pairs(ports.rest, settings.pairs, ports.clock())
+    if not listings:
+        raise NoPairs(f"Kraken lists none of {', '.join(settings.pairs)} for this account")
+    state = State() if journal.count == 0 else load_state(journal)
+    if journal.count == 0:
+        _begin(settings, journal, state, ports.clock(), PAPER if paper else LIVE, allotment)
+    plan = _plan(settings, state.run_id, listings)
+    inbox, engine = Inbox(), Engine(plan, state, {})
+    for symbol, told in listings.items():
+        before = state.listed.get(symbol)
+        if before is None or _rules(before) != _rules(told):
+            inbox.put([told])
+    loaded = load_strategy(settings.strategy)
+    window = plan.risks.window if plan.risks.swing is not None else None
+    watched = Watched(
+        tuple(listings), settings.timeframe, loaded.strategy, float(settings.entry.min_confidence), window
+    )
+    keeper, venue = _venue(settings, ports, engine, inbox)
+    outlet = Outlet(
+        inbox.put,
+        engine.stops,
+        partial(_fees, engine, listings),
+        state.listed,
+        keeper.ask if keeper else lambda: None,
+        lambda why: ports.tell(f"market data lost: {why}"),
+    )
+    feed = LiveFeed(watched, ports.rest, ports.public, outlet)
+    run = LiveRun(engine, venue, journal, inbox, feed, watched.symbols)
+    await feed.load()
+    _take_up(run)
+    run.background = [partial(_after, keeper, feed.run)]
+    if isinstance(venue, KrakenVenue):
+        inbox.put(venue.resume())
+        assert keeper is not None and ports.private is not None
+        outlet_of_account = AccountOutlet(
+            inbox.put,
+            partial(_ours, state),
+            connected=keeper.ask,
+            lost=lambda why: ports.tell(f"account's stream lost: {why}"),
+        )
+        private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
+        run.background += [keeper.keep, private.run]
+    return run
+
+
+def _begin(
+    settings: Settings, journal: Journal, state: State, now: Time, mode: str, allotment: Decimal | None
+) -> None:
+    told = {**settings.fingerprint(), "mode": mode, "begun": now}
+    run_id = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    money = settings.dry_run_wallet if allotment is None else allotment
+    first: list[Record] = [Opened(run_id, mode, told), Deposited(Amount(money, settings.stake_currency), now)]
+    for record in first:
+        apply(state, record)
+        journal.append(*encode(record))
+    journal.commit()
+
+
+def _plan(settings: Settings, run_id: str, listings: Mapping[str, Listed]) -> Plan:
+    return replace(plan_of(settings, run_id), markets=rules_of(listings, settings.sizing.fee_asset))
+
+
+def _venue(
+    settings: Settings, ports: Ports, engine: Engine, inbox: Inbox
+) -> tuple[Bookkeeper | None, KrakenVenue | SimulatedVenue]:
+    if ports.private is None:
+        return None, SimulatedVenue(exchange_of(settings, engine.state), engine.rules)
+    venue = KrakenVenue(ports.rest, ports.clock, engine.state, inbox.put)
+    reconciler = Reconciler(venue, engine.state, ports.clock)
+    return Bookkeeper(reconciler, inbox, ports.clock, ports.tell), venue
+
+
+def _take_up(run: LiveRun) -> None:
+    """Prices and highs as they are known now; the simulated venue gets its account back."""
+    engine, now = run.engine, run.engine.state.time
+    if isinstance(run.venue, SimulatedVenue):
+        run.venue.resume(engine.state, run.feed.last(now))
+        engine.quotes = run.venue.exchange.quotes()
+    for symbol, holding in engine.state.holdings.items():
+        high = run.feed.high(symbol, holding.opened, now)
+        if high is not None:
+            engine.saw(symbol, holding.opened, high)
+
+
+async def _after(keeper: Bookkeeper | None, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """The market is listened to once the books agree: before that nothing may be entered anyway."""
+    if keeper is not None:
+        await keeper.agreed.wait()
+    await work()
+
+
+def _ours(state: State, client_id: str) -> bool:
+    return client_id in state.orders or client_id in state.ended
+
+
+def _fees(engine: Engine, listings: Mapping[str, Listed], symbol: str) -> tuple[Decimal, Decimal]:
+    told = engine.state.listed.get(symbol) or listings[symbol]
+    return told.maker_fee, told.taker_fee
+
+
+def _rules(told: Listed) -> tuple[object, ...]:
+    """What of a listing matters for orders: not when it was read."""
+    listing = told.listing
+    numbers = (
+        listing.tick_size,
+        listing.lot_step,
+        listing.min_quantity,
+        listing.min_notional,
+        listing.max_quantity,
+    )
+    return (*numbers, told.maker_fee, told.taker_fee, told.status)
+
+
+def allotment_of(settings: Settings, available: Decimal) -> Decimal:
+    """How much of what is available a first live run may touch."""
+    return round_down(EXACT.multiply(available, settings.live.fraction), Decimal("0.00000001"))
