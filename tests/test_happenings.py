@@ -441,6 +441,18 @@ def test_a_change_of_rules_does_not_open_a_closed_pair(tmp_path: Path) -> None:
     assert of(records, Rejected) == []
 
 
+def test_rules_told_with_a_status_are_not_told_again_the_next_day(tmp_path: Path) -> None:
+    """They changed on the first day; a run that was stopped knows from its journal that they were told."""
+
+    def doubled(market: Market, time: Time) -> Market:
+        return replace(market, min_quantity=market.min_quantity * 2) if time >= at(2) else market
+
+    told = told_of(SOL, 3, MarketStatus.ONLINE, min_quantity=D("0.04"))
+    world = World({SOL: bars(SOL, *[CALM] * 30)}, {SOL: [0.0] * 26 + [1.0]}, (told,), doubled)
+    _, records = live(tmp_path / "j", world)
+    assert of(records, Listed) == [told]
+
+
 class Halting(SimulatedVenue):
     """After three bars the owner halts the run; after five it may sell, after seven all."""
 
@@ -469,7 +481,7 @@ def test_a_halted_run_does_nothing_and_a_reducing_one_only_sells(tmp_path: Path)
     assert {d.reason for d in of(records, Decided)} == {None, Skip.RESTRICTED}
 
 
-WORLDS = 60
+WORLDS = 40
 
 
 def test_the_journal_is_the_same_with_skipping_and_without_whatever_happens(

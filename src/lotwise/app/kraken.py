@@ -35,22 +35,22 @@ class Place:
     @property
     def public_stream(self) -> str:
         """The address of the public WebSocket."""
-        return self.ws_url or PUBLIC_URL
+        return PUBLIC_URL if self.ws_url is None else f"{self._streams}/v2"
 
     @property
     def private_stream(self) -> str:
         """The address of the private WebSocket: of a sandbox, beside the public one."""
-        if self.ws_url is None:
-            return PRIVATE_URL
-        return self.ws_url.removesuffix("/v2") + "/auth/v2"
+        return PRIVATE_URL if self.ws_url is None else f"{self._streams}/auth/v2"
+
+    @property
+    def _streams(self) -> str:
+        return (self.ws_url or "").rstrip("/").removesuffix("/v2")
 
 
 def place_options(command: Command) -> Command:
     """--base-url and --ws-url."""
     for option in (
-        click.option(
-            "--ws-url", metavar="URL", help="WebSocket address of a sandbox: ws://127.0.0.1:8600/v2."
-        ),
+        click.option("--ws-url", metavar="URL", help="WebSocket address of a sandbox: ws://127.0.0.1:8600."),
         click.option("--base-url", metavar="URL", default=BASE_URL, help="REST address. Default: Kraken's."),
     ):
         command = option(command)

@@ -265,6 +265,8 @@ ERRORS = (
 )
 
 DOUBTS = (
+    "Public answers stand under the name asked for when it has a slash (SOL/USDT): two public clients rely "
+    "on it.",
     "Order of the checks: key, signature, nonce, permission, counter, then the form of the arguments, the "
     "pair, its counter, its status, tick, size, cost, open orders, and funds last. Kraken documents none.",
     "A nonce window may let one nonce come twice: lower nonces pass, and nothing says that they must differ.",

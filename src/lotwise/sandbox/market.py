@@ -41,6 +41,16 @@ def assets(call: Call) -> Payload:
     return {asset_to_kraken(asset): rest.asset_info(asset) for asset in call.desk.assets(call.text("asset"))}
 
 
+def _shown_as(call: Call, symbol: str) -> str:
+    """The name under which an answer stands: Kraken's own, or the one it was asked under when that has a
+    slash (two public clients rely on it, 2023 to 2026)."""
+    asked = (name.strip() for name in call.text("pair").split(","))
+    return next(
+        (name for name in asked if "/" in name and call.desk.symbol(name) == symbol),
+        pair_names(symbol).rest_key,
+    )
+
+
 def asset_pairs(call: Call) -> Payload:
     """AssetPairs."""
     desk, shown = call.desk, INFO[call.choice("info", tuple(INFO))]
@@ -50,7 +60,7 @@ def asset_pairs(call: Call) -> Payload:
         if country in EEA and call.now >= WITHOUT_USDT_FROM and "USDT" in symbol.split("/"):
             continue
         entry = rest.asset_pair(desk.market(symbol), desk.exchange.status(symbol), desk.schedule)
-        listed[pair_names(symbol).rest_key] = {name: entry[name] for name in shown} if shown else entry
+        listed[_shown_as(call, symbol)] = {name: entry[name] for name in shown} if shown else entry
     return listed
 
 
@@ -61,7 +71,7 @@ def ticker(call: Call) -> Payload:
     if names and not all(shown.values()):
         raise Refused(UNAVAILABLE)
     return {
-        pair_names(symbol).rest_key: rest.ticker(info, call.desk.digits(symbol))
+        _shown_as(call, symbol): rest.ticker(info, call.desk.digits(symbol))
         for symbol, info in shown.items()
         if info is not None
     }
@@ -99,7 +109,7 @@ def ohlc(call: Call) -> Payload:
     bars = _gapless(call.desk.exchange.tape(symbol).candles(minutes), minutes, call.now)
     rows = [rest.ohlc_row(_row(bar, digits), digits) for bar in bars if bar.time > since * 1000]
     committed = bars[-2].time if len(bars) > 1 else 0
-    return {pair_names(symbol).rest_key: rows, "last": committed // 1000}
+    return {_shown_as(call, symbol): rows, "last": committed // 1000}
 
 
 def _gapless(bars: list[Bar], minutes: int, now: Time) -> list[Bar]:
@@ -131,7 +141,7 @@ def depth(call: Call) -> Payload:
         [rest.Level(level.price, level.quantity, level.time) for level in book.depth(side, count)]
         for side in (Side.SELL, Side.BUY)
     )
-    return {pair_names(symbol).rest_key: rest.depth(asks, bids, digits)}
+    return {_shown_as(call, symbol): rest.depth(asks, bids, digits)}
 
 
 def trades(call: Call) -> Payload:
@@ -148,7 +158,7 @@ def trades(call: Call) -> Payload:
         told = list(islice((trade for trade in told if trade.nanoseconds > after), count))
     last = told[-1].nanoseconds if told else since or 0
     return {
-        pair_names(symbol).rest_key: [rest.public_trade(trade, digits) for trade in told],
+        _shown_as(call, symbol): [rest.public_trade(trade, digits) for trade in told],
         "last": str(last),
     }
 
@@ -164,7 +174,7 @@ def spread(call: Call) -> Payload:
     since, digits = call.whole("since", 0, 0, MAX_SINCE), call.desk.digits(symbol)
     told = call.desk.exchange.book(symbol).spreads(Time(since * 1000))
     rows = [rest.spread_row(Quote(symbol, time, bid, ask), digits) for time, bid, ask in told]
-    return {pair_names(symbol).rest_key: rows, "last": told[-1][0] // 1000 if told else since}
+    return {_shown_as(call, symbol): rows, "last": told[-1][0] // 1000 if told else since}
 
 
 HANDLERS: Mapping[str, Callable[[Call], Payload]] = {

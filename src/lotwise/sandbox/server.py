@@ -61,6 +61,14 @@ class Http(HttpToolsProtocol):
         if not self._whole and self._head > MAX_HEAD and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        # Who has said all may still want to hear: the last answer ends the connection.
+        cycle = self.cycle
+        busy = cycle is not None and not cycle.more_body and not cycle.response_complete
+        if busy:
+            cycle.keep_alive = False
+        return busy
+
     def on_message_begin(self) -> None:
         self._head, self._whole = 0, False
         if self._timer is None:

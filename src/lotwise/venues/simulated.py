@@ -106,7 +106,9 @@ class SimulatedVenue:
             case Listed():
                 symbol = event.listing.symbol
                 self._statuses[symbol] = event.status
-                self._list(symbol, event.time)
+                market = self._list(symbol, event.time)
+                if market is not None:
+                    self._told[symbol] = renewed(market, event)
         return event
 
     def _passed(self, passed: Passed) -> Passed:

@@ -66,7 +66,7 @@ PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 @click.option("--feed", type=click.Choice(["kraken"]), help="kraken: paper on Kraken's live data; no key.")
 @click.option("--yes", is_flag=True, help="Begin a live run without asking (for services).")
 @click.option("--base-url", metavar="URL", help="Kraken's REST address, or a sandbox's.")
-@click.option("--ws-url", metavar="URL", help="Its WebSocket address: ws://127.0.0.1:8600/v2.")
+@click.option("--ws-url", metavar="URL", help="Its WebSocket address: ws://127.0.0.1:8600.")
 @click.option("--no-skip", is_flag=True, help="Visit every bar, also those in which nothing can happen.")
 @click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), help="First day of the candles (UTC).")
 @click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), help="Day before which to stop (UTC).")

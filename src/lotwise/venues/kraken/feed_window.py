@@ -54,7 +54,7 @@ class Window:
         prices = (bar.open, bar.high, bar.low, bar.close)
         decimals = max(self._decimals, *(-exponent(price) for price in prices))
         if decimals > MAX_DECIMALS or bar.high.adjusted() + decimals >= MAX_DECIMALS:
-            raise Malformed(f"absurd prices: {bar}")
+            raise Malformed(f"{bar.symbol} has absurd prices: {_shown(bar)}")
         self._refine(decimals)
         opened, high, low, close = (int(EXACT.scaleb(price, self._decimals)) for price in prices)
         # Volumes are shown and weighed, never booked.
@@ -102,7 +102,7 @@ class Window:
         low, high = sorted((bar.open, bar.close))
         sound = 0 < bar.low <= low and high <= bar.high and bar.volume >= 0 and bar.trades >= 0
         if not sound or bar.begin % TIMEFRAMES[self._timeframe]:
-            raise Malformed(f"no bar: {bar}")
+            raise Malformed(f"{bar.symbol} has no such bar: {_shown(bar)}")
 
     def _refine(self, decimals: int) -> None:
         """Count in steps so fine that such a price is a whole number of them."""
@@ -113,3 +113,8 @@ class Window:
             opened, high, low, close = (factor * steps for steps in row[:4])
             self._rows[date] = _Row(opened, high, low, close, row.volume, row.trades)
         self._decimals = decimals
+
+
+def _shown(bar: Bar) -> str:
+    prices = f"open {bar.open}, high {bar.high}, low {bar.low}, close {bar.close}"
+    return f"{prices}, volume {bar.volume}, {bar.trades} trades at {bar.begin}"

@@ -37,8 +37,8 @@ LEAST_BETWEEN = 5_000
 STABLE = 60_000
 """A connection that lived for so many milliseconds was no failure."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 64.0
-"""Seconds; each failure doubles the pause."""
+FIRST_PAUSE, LONGEST_PAUSE = 1_000, 64_000
+"""Milliseconds; each failure doubles the pause."""
 
 
 Result = TypeVar("Result")
@@ -85,13 +85,14 @@ class Pauses:
         self._dice = Dice(seed)
         self._next = FIRST_PAUSE
 
-    def after(self, lasted: int) -> float:
-        """Seconds to wait after a connection, or an attempt, that lasted so many milliseconds."""
+    def after(self, lasted: int) -> int:
+        """How long to wait after a connection, or an attempt, that lasted so long; in milliseconds. At
+        least half of the pause: the other half is chance, so that clients do not come back all at once."""
         if lasted >= STABLE:
             self._next = FIRST_PAUSE
-        pause = self._next * (1 + self._dice.fractions()[0]) / 2
+        half = self._next // 2
         self._next = min(2 * self._next, LONGEST_PAUSE)
-        return max(pause, (LEAST_BETWEEN - lasted) / 1000)
+        return max(half + self._dice.word() % (half + 1), LEAST_BETWEEN - lasted)
 
 
 class Stream:
@@ -112,7 +113,7 @@ class Stream:
                 self._listener.lost(str(end))
             # A clock that was set back makes no connection long.
             lasted = max(0, self._line.clock() - started)
-            await asyncio.sleep(pauses.after(lasted))
+            await asyncio.sleep(pauses.after(lasted) / 1000)
 
     async def _connection(self) -> None:
         """One connection from its making to its end, which is always Lost, SocketClosed or Malformed."""

@@ -1,0 +1,290 @@
+"""A sandbox with a state file: what was answered is there after any end, kill -9 included."""
+
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+from click.testing import CliRunner
+
+from lotwise.app.cli import cli
+from lotwise.domain.values import Time
+from lotwise.kraken.signature import credentials, sign
+from lotwise.sandbox.saving import StateError, Store
+from lotwise.sandbox.service import Account, Hosted, Sandbox, begun, hosted
+from lotwise.sandbox.world import World
+
+SECONDS = 10.0
+START = Time(1_790_000_000_000)
+ME = Account("me", "mine", "c2VjcmV0")
+
+
+class Signed:
+    """A client that signs, at any URL; its nonces go on whatever happens to the other side."""
+
+    def __init__(self, account: Account = ME) -> None:
+        self.credentials = credentials(account.key, account.secret)
+        self.nonce = 0
+        self.url = ""
+
+    def ask(self, name: str, **parameters: object) -> Any:
+        """The result; or the error's text."""
+        self.nonce += 1
+        body = urlencode({"nonce": self.nonce, **parameters}).encode()
+        path = f"/0/private/{name}"
+        headers = {
+            "API-Key": self.credentials.key,
+            "API-Sign": sign(self.credentials.secret, path, str(self.nonce), body),
+        }
+        with urlopen(Request(self.url + path, body, headers), timeout=SECONDS) as response:
+            envelope = json.loads(response.read())
+        return envelope["error"][0] if envelope["error"] else envelope["result"]
+
+    def buy(self, price: float, **more: object) -> Any:
+        order = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "volume": "0.1", "price": price}
+        return self.ask("AddOrder", **order, **more)
+
+
+@contextmanager
+def still(path: Path, client: Signed, **more: Any) -> Iterator[Hosted]:
+    asked = replace(Sandbox((ME,), speed=0, state=path, rate_limits=False, start=START), **more)
+    with hosted(asked) as sandbox:
+        client.url = sandbox.url
+        yield sandbox
+
+
+def truth(sandbox: Hosted) -> Any:
+    return sandbox.do(lambda admin: [admin.orders(), admin.trades(), admin.accounts()])
+
+
+def whole(sandbox: Hosted) -> Any:
+    return sandbox.do(lambda admin: admin._core.whole())
+
+
+# Ends and beginnings
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    path, client = tmp_path / "state", Signed()
+    with still(path, client) as sandbox:
+        (waiting,) = client.buy(90, cl_ord_id="mine")["txid"]
+        client.ask("AddOrder", pair="ETHUSD", type="sell", ordertype="market", volume="0.1")
+        client.ask("CancelAllOrdersAfter", timeout=60)
+        sandbox.do(lambda admin: admin.change(change="rules", pair="SOL/USDT", ordermin="0.5"))
+        sandbox.do(lambda admin: admin.change(change="fees", maker="1", taker="2"))
+        sandbox.do(lambda admin: admin.change(change="pair", pair="ADA/USD", status="offline"))
+        sandbox.do(lambda admin: admin.advance(30))
+        before, told = whole(sandbox), truth(sandbox)
+    with still(path, client) as sandbox:
+        assert whole(sandbox) == before
+        assert truth(sandbox) == told
+        assert client.ask("OpenOrders")["open"][waiting]["cl_ord_id"] == "mine"
+        assert client.buy(90) == "EGeneral:Invalid arguments:volume minimum not met"
+        client.nonce -= 10
+        assert client.ask("Balance") == "EAPI:Invalid nonce"
+        client.nonce += 10
+        sandbox.do(lambda admin: admin.advance(31))
+        assert client.ask("OpenOrders")["open"] == {}
+
+
+def test_what_follows_a_restart_is_what_would_have_come_without_one(tmp_path: Path) -> None:
+    ends = []
+    for restarts in (False, True):
+        path, client = tmp_path / f"state {restarts}", Signed()
+        with still(path, client) as sandbox:
+            client.buy(131.9)
+            sandbox.do(lambda admin: admin.advance(5))
+            if not restarts:
+                client.buy(131.8)
+                sandbox.do(lambda admin: admin.advance(60))
+                ends.append(truth(sandbox))
+        if restarts:
+            with still(path, client) as sandbox:
+                client.buy(131.8)
+                sandbox.do(lambda admin: admin.advance(60))
+                ends.append(truth(sandbox))
+    assert ends[0] == ends[1]
+
+
+def test_the_inputs_alone_give_the_same_state(tmp_path: Path) -> None:
+    # The process is not asked to write the whole state: as after a kill.
+    path, client = tmp_path / "state", Signed()
+    with still(path, client) as sandbox:
+        client.buy(131.9)
+        token = client.ask("GetWebSocketsToken")["token"]
+        sandbox.do(lambda admin: admin.advance(45))
+        sandbox.do(lambda admin: admin.change(change="money", account="me", amount="5 USDT"))
+        sandbox.do(lambda admin: admin._core.token_account(token, sandbox.sandbox.admin.advance(0)))
+        sandbox.do(lambda admin: admin._core.command("mine", "CancelAll", {}, admin.advance(0)))
+        client.buy(90)
+        sandbox.do(lambda admin: admin.advance(10))
+        before = whole(sandbox)
+        # A copy has what another process would find now.
+        copy = tmp_path / "copy"
+        for end in ("", "-wal"):
+            Path(f"{copy}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+    with closing(Store(copy)) as store:
+        core = begun(Sandbox((ME,), state=copy, rate_limits=False), store, START, still=True)
+        assert core.whole() == before
+
+
+def test_after_many_inputs_the_whole_state_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lotwise.sandbox.saving.MOST_INPUTS", 10)
+    path, client = tmp_path / "state", Signed()
+    with still(path, client) as sandbox:
+        for _ in range(5):
+            for price in range(80, 90):
+                client.buy(price)
+            sandbox.do(lambda admin: admin.advance(1))
+            time.sleep(0.12)  # the market's own rhythm writes
+        store = sandbox.do(lambda admin: admin._core._store)
+        assert store is not None
+        assert store.inputs < 20
+
+
+def test_a_market_stands_still_while_nobody_is_there(tmp_path: Path) -> None:
+    path, client = tmp_path / "state", Signed()
+    with still(path, client) as sandbox:
+        (waiting,) = client.buy(90, timeinforce="GTD", expiretm=f"+{3600}")["txid"]
+        trades = len(truth(sandbox)[1])
+    with still(path, client, speed=1, start=Time(START + 86_400_000)) as sandbox:
+        assert len(truth(sandbox)[1]) == trades
+        order = client.ask("QueryOrders", txid=waiting)[waiting]
+        assert order["status"] == "expired"
+        assert order["closetm"] == (START + 3_600_000) / 1000
+
+
+def test_accounts_may_be_added(tmp_path: Path) -> None:
+    path, client = tmp_path / "state", Signed()
+    you = Account("you", "yours", "c2VjcmV0")
+    with still(path, client):
+        client.buy(90)
+    with still(path, client, accounts=(ME, you)) as sandbox:
+        assert len(client.ask("OpenOrders")["open"]) == 1
+        other = Signed(you)
+        other.url = sandbox.url
+        assert other.ask("Balance")["USDT"] == "1000.00000000"
+    with still(path, client, accounts=()) as sandbox:
+        assert [account.name for account in sandbox.sandbox.accounts] == ["me", "you"]
+
+
+# Files
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with still(path, Signed()):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_has_one_sandbox_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with still(path, Signed()), pytest.raises(StateError, match="in use by another sandbox"):
+        Store(path)
+
+
+def test_another_world_is_refused(tmp_path: Path) -> None:
+    path, client = tmp_path / "state", Signed()
+    with still(path, client):
+        pass
+    world = World(seed=7, quotes=("USD", "USDT"))
+    with pytest.raises(StateError, match="is of another sandbox .seed 0"), still(path, client, world=world):
+        pass
+
+
+@pytest.mark.parametrize("junk", [b"no database at all, but long enough to be looked at" * 10, b"x"])
+def test_a_file_that_is_no_state_is_refused_and_left_alone(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "state"
+    path.write_bytes(junk)
+    with pytest.raises(StateError, match="give another --state"):
+        Store(path)
+    assert path.read_bytes() == junk
+
+
+def test_a_database_of_someone_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs(x)")
+    with pytest.raises(StateError, match="no sandbox's"):
+        Store(path)
+
+
+def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
+    path, client = tmp_path / "state", Signed()
+    with still(path, client):
+        pass
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE whole SET format = 99")
+    told = CliRunner().invoke(cli, ["sandbox", "--port", "0", "--admin-port", "0", "--state", str(path)])
+    assert (told.exit_code, "of format 99" in told.output) == (4, True)
+
+
+# kill -9
+
+
+@contextmanager
+def process(path: Path, client: Signed) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "lotwise", "sandbox", "--port", "0", "--admin-port", "0", "--no-limits"]
+    running = subprocess.Popen(
+        [*command, "--state", str(path), "--account", "me:mine:c2VjcmV0:USDT=100000,SOL=100"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert running.stdout is not None
+    try:
+        found = re.search(r"http://[\d.:]+", running.stdout.readline())
+        assert found is not None
+        client.url = found[0]
+        yield running
+    finally:
+        running.kill()
+        running.wait(SECONDS)
+        running.stdout.close()
+
+
+def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
+    path, client, chance = tmp_path / "state", Signed(), random.Random(5)
+    placed: list[str] = []
+    canceled: set[str] = set()
+    for kills in range(4):
+        with process(path, client) as running:
+            known = client.ask("OpenOrders")["open"].keys() | client.ask("ClosedOrders")["closed"].keys()
+            assert set(placed) <= known or kills == 0
+            assert client.ask("OpenOrders")["open"].keys() & canceled == set()
+            end = time.monotonic() + 0.1 + 0.3 * chance.random()
+            try:
+                while len(placed) < 45:
+                    placed += client.buy(60 + chance.randrange(30))["txid"]
+                    if chance.random() < 0.3:
+                        gone = chance.choice(placed)
+                        if isinstance(client.ask("CancelOrder", txid=gone), dict):
+                            canceled.add(gone)
+                    if time.monotonic() > end:
+                        running.send_signal(signal.SIGKILL)
+                        end = float("inf")
+                pytest.fail("the kill came too late")
+            except (URLError, ConnectionError, OSError):
+                pass
+            if kills == 3:
+                assert len(placed) > 5
+            else:
+                # Room for the orders of the next round on one page of answers.
+                placed, canceled = (placed, canceled) if len(placed) < 30 else (placed[-5:], set())
