@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lotwise.domain.market import Liquidity
 from lotwise.domain.orders import Fill
 from lotwise.domain.values import EPOCH, Amount, Side, amount
-from lotwise.ledger.positions import Position, after_fill
+from lotwise.ledger.positions import Position, after_fill, after_withdrawal
 from lotwise.ledger.postings import (
     FREE,
     Entry,
@@ -26,6 +26,7 @@ from lotwise.ledger.postings import (
     release,
     reserve,
     settlement,
+    top_up,
 )
 from tests.test_orders import ORDER
 
@@ -141,3 +142,22 @@ def test_partial_sales_earn_in_sum_what_all_at_once_would(parts: list[int], cost
             assert Fraction(before.cost) - Fraction(position.cost) >= share
     earned = whole * price / 100 - Decimal(cost) / 100 - Decimal("0.4")
     assert (position.quantity, position.cost, position.realised_pnl) == (0, 0, earned)
+
+
+def test_coins_that_leave_without_a_sale_take_their_cost_along() -> None:
+    position = Position("SOL/USDT", Decimal(4), Decimal(40), Decimal(1))
+    left = after_withdrawal(position, Decimal(3))
+    assert (left.quantity, left.cost, left.realised_pnl) == (3, 30, 1)
+    assert after_withdrawal(position, Decimal(0)).cost == 0
+
+
+def test_a_fee_that_rose_is_paid_from_what_is_free_and_then_from_other_holds() -> None:
+    books = post(Ledger(), deposit(amount("41.5 USDT")))
+    books = post(books, Entry(move(amount("40 USDT"), FREE, held("a"))))
+    books = post(books, Entry(move(amount("1.4 USDT"), FREE, held("b"))))
+    books = post(books, top_up(books, BUY))
+    assert books.balance(held("a"), "USDT") == amount("40.4 USDT")
+    assert books.free("USDT").number == 0 and books.balance(held("b"), "USDT") == amount("1.1 USDT")
+    with pytest.raises(Overdrawn):
+        dear = replace(BUY, fee=amount("9 USDT"))
+        post(books, top_up(books, dear))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from lotwise.domain.market import Liquidity
+from lotwise.domain.market import Liquidity, MarketStatus
 from lotwise.domain.orders import (
     ENDED,
     NEXT,
@@ -123,3 +123,38 @@ def test_an_ended_order_never_opens_again_but_by_evidence_that_it_lived() -> Non
     for status in ENDED:
         for report, step in NEXT[status].items():
             assert report in (Fill, Accepted) or step in ENDED
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"),
+    [
+        (MarketStatus.ONLINE, "market limit post-only sell"),
+        (MarketStatus.LIMIT_ONLY, "limit post-only"),
+        (MarketStatus.POST_ONLY, "post-only"),
+        (MarketStatus.REDUCE_ONLY, "sell"),
+        (MarketStatus.CANCEL_ONLY, ""),
+        (MarketStatus.OFFLINE, ""),
+    ],
+)
+def test_a_pair_s_status_says_which_new_orders_it_takes(status: MarketStatus, taken: str) -> None:
+    orders = {
+        "market": (Side.BUY, False, False),
+        "limit": (Side.BUY, True, False),
+        "post-only": (Side.BUY, True, True),
+        "sell": (Side.SELL, False, False),
+    }
+    assert [name for name, order in orders.items() if status.takes(*order)] == taken.split()
+
+
+def test_an_order_type_says_whether_it_has_a_limit_and_a_trigger() -> None:
+    limits, triggers = ({k for k in OrderType if getattr(k, name)} for name in ("has_limit", "has_trigger"))
+    assert limits == {OrderType.LIMIT, OrderType.STOP_LOSS_LIMIT, OrderType.TAKE_PROFIT_LIMIT}
+    assert triggers == set(OrderType) - {OrderType.LIMIT, OrderType.MARKET}
+
+
+def test_what_is_told_twice_changes_nothing_and_is_the_same_state() -> None:
+    state = after(OrderState(ORDER), Sent("a", EPOCH))
+    for report in (Accepted("a", "v", EPOCH), Canceled("a", "why", EPOCH)):
+        state = after(state, report)
+        assert after(state, report) is state
+    assert after(state, Accepted("a", "v", EPOCH)) is state

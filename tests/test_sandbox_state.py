@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -205,7 +206,7 @@ def test_another_world_is_refused(tmp_path: Path) -> None:
     with still(path, client):
         pass
     world = World(seed=7, quotes=("USD", "USDT"))
-    with pytest.raises(StateError, match="is of another sandbox .seed 0"), still(path, client, world=world):
+    with pytest.raises(StateError, match="is of another sandbox"), still(path, client, world=world):
         pass
 
 
@@ -264,27 +265,23 @@ def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
     path, client, chance = tmp_path / "state", Signed(), random.Random(5)
     placed: list[str] = []
     canceled: set[str] = set()
-    for kills in range(4):
+    for _ in range(4):
         with process(path, client) as running:
-            known = client.ask("OpenOrders")["open"].keys() | client.ask("ClosedOrders")["closed"].keys()
-            assert set(placed) <= known or kills == 0
-            assert client.ask("OpenOrders")["open"].keys() & canceled == set()
-            end = time.monotonic() + 0.1 + 0.3 * chance.random()
-            try:
-                while len(placed) < 45:
+            for start in range(0, len(placed), 50):
+                asked = placed[start : start + 50]
+                known = client.ask("QueryOrders", txid=",".join(asked))
+                ended = {txid for txid, order in known.items() if order["status"] == "canceled"}
+                assert set(known) == set(asked)
+                assert canceled & set(asked) <= ended
+            last = time.monotonic() + 0.1 + 0.3 * chance.random()
+            with suppress(URLError, ConnectionError, HTTPException):
+                for _ in range(1_000):
                     placed += client.buy(60 + chance.randrange(30))["txid"]
-                    if chance.random() < 0.3:
-                        gone = chance.choice(placed)
-                        if isinstance(client.ask("CancelOrder", txid=gone), dict):
-                            canceled.add(gone)
-                    if time.monotonic() > end:
+                    gone = chance.choice(placed)
+                    if isinstance(client.ask("CancelOrder", txid=gone), dict):
+                        canceled.add(gone)
+                    if time.monotonic() > last:
+                        # It dies while the next requests are on their way.
                         running.send_signal(signal.SIGKILL)
-                        end = float("inf")
-                pytest.fail("the kill came too late")
-            except (URLError, ConnectionError, OSError):
-                pass
-            if kills == 3:
-                assert len(placed) > 5
-            else:
-                # Room for the orders of the next round on one page of answers.
-                placed, canceled = (placed, canceled) if len(placed) < 30 else (placed[-5:], set())
+                pytest.fail("it does not die")
+    assert len(placed) > 20

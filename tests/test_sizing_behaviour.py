@@ -8,7 +8,7 @@ import pytest
 
 from lotwise import Amount, FeeAsset, Liquidity, Market, Opportunity, amount, exact
 from lotwise.domain.policy import Policy, fixed
-from lotwise.domain.sizing import Bound, Reason, Refused, Sized, size_order
+from lotwise.domain.sizing import Bound, Reason, Refused, Sized, least_sellable, size_order
 from lotwise.domain.values import BadField, NotExact
 
 COIN = Market(
@@ -398,3 +398,9 @@ def test_an_exact_number_is_taken_as_it_is_written() -> None:
 def test_a_balance_that_is_no_number_is_refused_at_birth(number: str) -> None:
     with pytest.raises(NotExact):
         Amount(Decimal(number), "USDT")
+
+
+def test_the_least_that_can_be_sold_again_meets_both_minimums_with_headroom() -> None:
+    assert least_sellable(COIN, Decimal("1.00"), Decimal(1)) == 1
+    assert least_sellable(COIN, Decimal("1.00"), Decimal("1.15")) == Decimal("1.2"), "whole lots, up"
+    assert least_sellable(COIN, Decimal("0.01"), Decimal(1)) == 50, "at a cent the cost binds"

@@ -61,7 +61,7 @@ class MarketStatus(StrEnum):
                 return post_only
             case MarketStatus.REDUCE_ONLY:
                 return side is Side.SELL
-            case MarketStatus.CANCEL_ONLY | MarketStatus.OFFLINE:
+            case _:  # cancel only, offline
                 return False
 
 

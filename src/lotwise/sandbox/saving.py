@@ -34,6 +34,9 @@ FORMAT = 1
 APPLICATION_ID = 0x6C6F7473
 """Marks the SQLite file as a sandbox's ("lots")."""
 
+SQLITE = b"SQLite format 3\0"
+"""How its files begin."""
+
 MOST_INPUTS = 20_000
 MOST_BYTES = 32 * 1024 * 1024
 """So many inputs, or bytes of them, are made again at most: then the whole state is written."""
@@ -57,10 +60,14 @@ class Store:
         self.inputs = self.bytes = 0
         try:
             path.touch(mode=0o600)  # it holds the secrets of the keys
+            with path.open("rb") as file:
+                head = file.read(len(SQLITE))
             self._db = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
         except (OSError, sqlite3.Error) as trouble:
             raise StateError(path, f"cannot be written ({trouble})", "give another --state") from None
         try:
+            if head not in (b"", SQLITE):
+                raise StateError(path, "is no sandbox's", "give another --state")
             self._open()
         except sqlite3.Error as trouble:
             self._db.close()

@@ -231,8 +231,10 @@ class LiveFeed:
     def _rules(self, message: Message) -> None:
         """Tell the rules and statuses that are not as told before. Rules that no market can have are not
         told; without rules there is no signal."""
-        now, told = self._clock(), list[Event]()
-        for row in rows(message.get("data") or {}, "pairs"):
+        now, told, data = self._clock(), list[Event](), message.get("data")
+        if not isinstance(data, Mapping):
+            raise Malformed("instrument data is no object")
+        for row in rows(data, "pairs"):
             symbol = text(row, "symbol")
             if symbol not in self._windows:
                 continue
