@@ -119,10 +119,10 @@ class Drive:
         self.history = history
         outlet = Outlet(self.told.extend, dict, lambda symbol: FEES)
         self.feed = LiveFeed(watched, self, Line("", self.nowhere, lambda: self.now), outlet)
-        virtually(self.feed.load())
         self.feed.hear(message("status", {"system": "online"}))
         self.feed.hear({"channel": "instrument", "data": {"pairs": [rules(s) for s in watched.symbols]}})
         self.feed.connected()
+        virtually(self.feed.load())
 
     async def public(self, endpoint: str, parameters: Mapping[str, str] | None = None) -> Any:
         """The history: its newest row is there, whether anything traded or not."""
@@ -168,7 +168,7 @@ def rules(symbol: str) -> Message:
     return {"symbol": symbol, "status": "online", "cost_precision": 5} | dict.fromkeys(names, Decimal("0.01"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(stories(), st.sampled_from([None, 2]), st.sampled_from([0.0, 0.5]))
 def test_whatever_is_told_in_time_gives_the_moments_of_a_recorded_feed(
     story: list[tuple[int, Bar]], window: int | None, least: float
@@ -187,7 +187,7 @@ def test_whatever_is_told_in_time_gives_the_moments_of_a_recorded_feed(
     assert [shown(update) for update in updates] == [shown(update) for update in expected]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(stories(), st.lists(st.integers(0, 4 * BAR), min_size=40, max_size=40))
 def test_whatever_is_told_late_each_moment_comes_once_in_order_and_no_high_is_lost(
     story: list[tuple[int, Bar]], delays: list[int]

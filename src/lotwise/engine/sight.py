@@ -84,9 +84,11 @@ class Sight:
         return total
 
     def prices(self) -> dict[str, Decimal]:
-        """The last bid of each pair of which we own something."""
+        """The last bid of each pair of which we own something; where none is shown, the last mark's."""
+        marked = {} if self.state.marked is None else self.state.marked.prices
+        bids = {**marked, **{pair: quote.bid for pair, quote in self.quotes.items()}}
         pairs = (f"{asset}/{self.plan.quote}" for asset in sorted(self.state.ledger.assets()))
-        return {pair: self.quotes[pair].bid for pair in pairs if pair in self.quotes}
+        return {pair: bids[pair] for pair in pairs if pair in bids}
 
     def unsellable(self, symbol: str, purpose: Purpose, time: Time) -> str | None:
         """Why a holding cannot be sold now, or None: it can."""

@@ -4,10 +4,6 @@ Laws: the same candles give the same moments as a recorded feed. Fail closed: wh
 nothing is told; a pair gives a signal only when its history has no hole, its rules were told on this
 connection, the exchange is open and its prices are fresh. No order book is used, so no checksum is needed.
 Nothing here decides anything.
-
-History: REST OHLC, at most 720 bars of a pair, the last unfinished (Kraken's documentation of 2026-05-27);
-asked for at the start, and again where a new connection's snapshot (nine bars, recorded 2026-09-10) does
-not reach back to what is known.
 """
 
 import asyncio
@@ -15,42 +11,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from lotwise.domain.market import Candle, Market, Quote
 from lotwise.domain.values import EPOCH, BadField, Time
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import Event, Listed, MarketUpdate
-from lotwise.kraken.names import pair_names
-from lotwise.kraken.rest import ohlc_row_of
 from lotwise.kraken.stream import Malformed, Message, Request
 from lotwise.kraken.stream_channels import BEST, subscribe
 from lotwise.kraken.stream_fields import number, rows, text
-from lotwise.kraken.stream_market import MINUTE, Bar, bar_of, listing_of, status_of, system_of
+from lotwise.kraken.stream_market import MINUTE, bar_of, listing_of, status_of, system_of
 from lotwise.strategies.candles import TIMEFRAMES
 from lotwise.strategies.indicators import day_swing
 from lotwise.strategies.strategy import Strategy
 from lotwise.strategies.wishes import wishes_of
+from lotwise.venues.kraken.feed_history import History, PublicRest
 from lotwise.venues.kraken.feed_moments import Gathering, Moment, Waits
 from lotwise.venues.kraken.feed_window import Window
-from lotwise.venues.kraken.rest import NoAnswer, Refused
 from lotwise.venues.kraken.stream import Line, Stream
 
 HISTORY = 720
 """So many bars are kept beyond what the strategy needs to warm up."""
 
-BETWEEN_CALLS = 1.0
-AFTER_FAILURE = 10.0
-"""Seconds between two calls for history: Kraken takes one public call a second."""
-
 ONLINE = "online"
-
-
-class PublicRest(Protocol):
-    """The one call that a feed makes."""
-
-    async def public(self, endpoint: str, parameters: Mapping[str, str] | None = None) -> Any:
-        """The result of a public call. Raises Refused, NoAnswer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +84,11 @@ class LiveFeed:
         self, watched: Watched, rest: PublicRest, line: Line, outlet: Outlet, after: Time | None = None
     ) -> None:
         self.troubles: dict[str, str] = {}
-        self._watched, self._rest, self._line, self._outlet = watched, rest, line, outlet
-        self._clock = line.clock
+        self._watched, self._outlet, self._clock = watched, outlet, line.clock
         self._windows = {s: Window(s, watched.timeframe, watched.kept) for s in watched.symbols}
         self._gathering = Gathering(self._windows, watched.waits, self._clock() if after is None else after)
         self._stream = Stream(line, self)
-        self._gaps = set(watched.symbols)
-        self._gap = asyncio.Event()
-        self._begins: dict[str, Time] = {}
+        self._history = History(watched.symbols, watched.waits.bar, rest, self._gathering.fill)
         self._quotes: dict[str, Quote] = {}
         self._ruled: set[str] = set()
         self._touched: dict[str, tuple[Decimal, Decimal]] = {}
@@ -118,10 +98,7 @@ class LiveFeed:
 
     async def load(self) -> None:
         """The history of all pairs, as far as it can be had now; `run` asks for the rest."""
-        for place, symbol in enumerate(self._watched.symbols):
-            if place:
-                await asyncio.sleep(BETWEEN_CALLS)
-            await self._load(symbol)
+        await self._history.load()
 
     def last(self, at: Time) -> dict[str, Candle]:
         """The last known candle of each pair that had closed at a time."""
@@ -143,10 +120,9 @@ class LiveFeed:
 
     async def run(self) -> None:
         """Listen and tell; never ends by itself."""
-        self._want(*self._gaps)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stream.run())
-            group.create_task(self._fill())
+            group.create_task(self._history.keep())
             group.create_task(self._keep_time())
 
     # What the stream says
@@ -160,18 +136,19 @@ class LiveFeed:
         ]
 
     def connected(self) -> None:
-        self._want(*(symbol for symbol in self._watched.symbols if symbol not in self._begins))
+        self._history.connected()
         self._gathering.connected(self._clock())
         self._outlet.connected()
 
     def refused(self, symbol: str, why: str) -> None:
         self.troubles[symbol] = why
         self._gathering.ignore(symbol)
-        self._gaps.discard(symbol)
+        self._history.ignore(symbol)
 
     def lost(self, why: str) -> None:
         self._gathering.lost()
-        for known in (self._begins, self._quotes, self._ruled, self._touched):
+        self._history.lost()
+        for known in (self._quotes, self._ruled, self._touched):
             known.clear()
         self._system = ""
         self._outlet.lost(why)
@@ -222,10 +199,7 @@ class LiveFeed:
                 raise Malformed(
                     f"a bar of {bar.symbol} begins {(bar.begin - now) // 1000} s ahead of our clock"
                 )
-            if bar.symbol not in self._begins:
-                self._begins[bar.symbol] = bar.begin
-                if window.newest is None or window.newest < bar.begin:
-                    self._want(bar.symbol)
+            self._history.hears(bar, window.newest)
             self._gathering.hear(bar)
 
     def _rules(self, message: Message) -> None:
@@ -290,8 +264,8 @@ class LiveFeed:
         """Why a pair's signal cannot be trusted; empty when it can."""
         if self._system != ONLINE:
             return f"the exchange is {self._system or 'of unknown status'}"
-        if symbol in self._gaps:
-            return "its history has a hole"
+        if hole := self._history.hole(symbol):
+            return f"its history {hole}"
         return "" if symbol in self._ruled else "its rules are not told"
 
     def _asked(self, symbol: str, date: Time) -> tuple[float, float]:
@@ -334,55 +308,9 @@ class LiveFeed:
             await asyncio.sleep(left / 1000)
             self.look()
 
-    async def _fill(self) -> None:
-        """Ask for the history of pairs whose own has a hole, one after the other, until none has."""
-        while True:
-            await self._gap.wait()
-            self._gap.clear()
-            for symbol in self._watched.symbols:
-                if symbol in self._gaps:
-                    whole = await self._load(symbol)
-                    await asyncio.sleep(BETWEEN_CALLS if whole else AFTER_FAILURE)
-
-    def _want(self, *symbols: str) -> None:
-        wanted = [symbol for symbol in symbols if not self._gathering.ignores(symbol)]
-        self._gaps.update(wanted)
-        if wanted:
-            self._gap.set()
-
-    async def _load(self, symbol: str) -> bool:
-        """Ask for a pair's history; whether it has no hole now. A hole that opens meanwhile stays one."""
-        self._gaps.discard(symbol)
-        minutes = self._watched.waits.bar // MINUTE
-        asked = {"pair": pair_names(symbol).altname, "interval": str(minutes)}
-        try:
-            bars = _bars_told(symbol, minutes, await self._rest.public("OHLC", asked))
-            for bar in bars:
-                self._gathering.fill(bar)
-        except (Refused, NoAnswer, Malformed) as trouble:
-            self.troubles[symbol] = f"no history: {trouble}"
-            bars = []
-        begin = self._begins.get(symbol)
-        whole = bool(bars) and (begin is None or bars[-1].begin >= begin)
-        if not whole:
-            self._want(symbol)
-        return whole
-
 
 def _terms(listed: Listed) -> tuple[Decimal | str | None, ...]:
     """What of the rules holds until something else is told."""
     listing = listed.listing
     steps = (listing.tick_size, listing.lot_step, listing.min_quantity, listing.min_notional)
     return (*steps, listing.max_quantity, listed.status)
-
-
-def _bars_told(symbol: str, minutes: int, told: Any) -> list[Bar]:
-    """The bars of an answer to OHLC, oldest first; Malformed when it has not Kraken's form."""
-    try:
-        (key,) = (name for name in told if name != "last")
-        read = [ohlc_row_of(row) for row in told[key]]
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as bad:
-        raise Malformed(f"an answer has not Kraken's form: {type(bad).__name__}: {str(bad)[:100]}") from None
-    return [
-        Bar(symbol, minutes, r.time, r.open, r.high, r.low, r.close, r.volume, r.vwap, r.count) for r in read
-    ]

@@ -61,10 +61,6 @@ class Gathering:
         """Nothing will be told of a pair: nobody waits for it."""
         self._deaf.add(symbol)
 
-    def ignores(self, symbol: str) -> bool:
-        """Whether nobody waits for a pair."""
-        return symbol in self._deaf
-
     def heard(self, symbol: str) -> bool:
         """Whether a pair was told on this connection."""
         return symbol in self._newest
