@@ -65,6 +65,7 @@ class Purpose(StrEnum):
     SIGNAL = "signal"
     TOP_UP = "top_up"
     RESCUE = "rescue"
+    PANIC = "panic"
 
 
 @dataclass(frozen=True, slots=True)

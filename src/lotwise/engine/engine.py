@@ -34,6 +34,7 @@ from lotwise.engine.records import (
     Listed,
     Marked,
     MarketUpdate,
+    Panic,
     Passed,
     Reconciled,
     Record,
@@ -110,6 +111,8 @@ class Engine(Seller):
                 source = self._moved(event)
             case Restricted() | Reconciled() | Unexplained():
                 source = iter([self._write(event)])
+            case Panic():
+                source = self._panic(event)
             case Rescue():
                 source = self._rescue(event)
             case _:

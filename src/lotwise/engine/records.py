@@ -118,6 +118,22 @@ class Unexplained:
     time: Time
 
 
+class Extent(StrEnum):
+    """How much a person wants stopped; each includes those before it."""
+
+    ENTRIES = "entries"
+    ORDERS = "orders"
+    FLATTEN = "flatten"
+
+
+@dataclass(frozen=True, slots=True)
+class Panic:
+    """The owner wants to stop: entries; our waiting orders too; or all that is held sold as well."""
+
+    extent: Extent
+    time: Time
+
+
 @dataclass(frozen=True, slots=True)
 class Rescue:
     """The owner asks to sell what is too small to be sold, at the cost of a top-up."""
@@ -129,7 +145,7 @@ class Rescue:
 Notice = Reconciled | Unexplained | Restricted
 """What is only to be written down and remembered."""
 
-Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Rescue
+Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Panic | Rescue
 
 
 class Skip(StrEnum):
@@ -278,6 +294,7 @@ Record = (
     | Stranded
     | Restricted
     | Rescue
+    | Panic
     | Reconciled
     | Unexplained
     | Report

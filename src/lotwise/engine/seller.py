@@ -8,7 +8,17 @@ from lotwise.domain.orders import OrderState, Purpose, Status
 from lotwise.domain.sizing import Refused
 from lotwise.domain.values import Side, Time
 from lotwise.engine.exits import exit_order, lowest_price, time_due, with_limit
-from lotwise.engine.records import Cancel, MarketUpdate, Record, Rescue, Stranded, Submit, Trading
+from lotwise.engine.records import (
+    Cancel,
+    Extent,
+    MarketUpdate,
+    Panic,
+    Record,
+    Rescue,
+    Stranded,
+    Submit,
+    Trading,
+)
 from lotwise.engine.rescue import WayOut, top_up_order, way_out
 from lotwise.engine.sight import EXIT_TRIES, Sight
 from lotwise.engine.state import WAITING, Holding, apply
@@ -43,7 +53,7 @@ class Seller(Sight):
         elif update.signals.get(symbol, 0.0) < 0 and holding.leaving is None:
             yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
         elif not self.state.orders_on(symbol) and holding.refused != update.time:
-            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, update.time)
+            yield from self._leave(symbol, self._due(holding), update.time)
 
     def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
         """Sell now. What rests on the pair must be off the book first (the sale at the target holds the
@@ -85,14 +95,14 @@ class Seller(Sight):
                 yield from self._way_out(symbol, time)
         elif purpose is Purpose.ENTRY:
             if ended.filled:
-                yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
+                yield from self._leave(symbol, self._due(holding), time)
         elif ended.status is Status.FILLED or (purpose is Purpose.TARGET and holding.leaving is not None):
-            yield from self._leave(symbol, holding.leaving or Purpose.TARGET, time)
+            yield from self._leave(symbol, self._due(holding), time)
 
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:
         """Leave what is stuck, if the rules now allow it and it was not refused too often."""
         holding = self.state.holdings[symbol]
-        purpose = holding.leaving or Purpose.TARGET
+        purpose = self._due(holding)
         waits = holding.refusals >= EXIT_TRIES or holding.refused == time or self.state.orders_on(symbol)
         if holding.stuck and not waits and self.unsellable(symbol, purpose, time) is None:
             yield from self._leave(symbol, purpose, time)
@@ -133,6 +143,23 @@ class Seller(Sight):
             yield self._write(Submit(top_up_order(self._name(), way, time, self.plan.quote)))
         elif isinstance(way, WayOut):
             yield from self._leave(symbol, Purpose.RESCUE, time)
+
+    def _due(self, holding: Holding) -> Purpose:
+        """How a holding is to be left now."""
+        return holding.leaving or (Purpose.PANIC if self.state.flattening else Purpose.TARGET)
+
+    def _panic(self, asked: Panic) -> Iterator[Record]:
+        """The owner wants to stop. Told again it does again what is not done yet."""
+        yield self._write(asked)
+        if asked.extent is Extent.ENTRIES:
+            return
+        due = Purpose.PANIC if asked.extent is Extent.FLATTEN else Purpose.TARGET
+        for known in list(self.state.orders.values()):
+            if known.order.purpose in WAITING:
+                yield self._write(Cancel(known.order.client_id, due, asked.time))
+        for symbol, holding in list(self.state.holdings.items()):
+            if self.state.flattening and not holding.stuck and not self.state.orders_on(symbol):
+                yield from self._leave(symbol, Purpose.PANIC, asked.time)
 
     def _name(self) -> str:
         """The client id of the next order: no other of this run has it, and it has at most 18

@@ -30,10 +30,12 @@ from lotwise.engine.records import (
     Cancel,
     Decided,
     Deposited,
+    Extent,
     Learned,
     Listed,
     Marked,
     Opened,
+    Panic,
     Reconciled,
     Record,
     Repeated,
@@ -145,6 +147,7 @@ class State:
     unexplained: str | None = None
     reconciled: Reconciled | None = None
     trading: Trading = Trading.ACTIVE
+    flattening: bool = False
     totals: Totals = field(default_factory=Totals)
 
     def orders_on(self, symbol: str) -> list[OrderState]:
@@ -174,7 +177,7 @@ def apply(state: State, record: Record) -> None:
         case Cancel():
             holding = state.holdings.get(state.order(record.client_id).order.symbol)
             if holding is not None:
-                holding.leaving = record.due
+                holding.leaving = None if record.due is Purpose.TARGET else record.due
             state.time = record.time
         case Marked():
             _mark(state, record)
@@ -196,7 +199,12 @@ def apply(state: State, record: Record) -> None:
                 _finish(state, holding, record.time)
             state.time = record.time
         case Restricted():
-            state.trading = record.trading
+            state.trading, state.flattening = record.trading, False
+            state.time = record.time
+        case Panic():
+            # With its orders cancelled a holding would get them anew at the next bar, but for HALTED.
+            state.trading = Trading.HALTED if record.extent is Extent.ORDERS else Trading.REDUCING
+            state.flattening = record.extent is Extent.FLATTEN
             state.time = record.time
         case Rescue():
             state.time = record.time
