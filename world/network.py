@@ -1,16 +1,21 @@
-"""The network between the client and the sandbox's core: latency, and whatever can go wrong on the way."""
+"""The network between the client and the sandbox's core: latency, and whatever can go wrong on the way.
+
+Law: a request that has left goes its own way: whether its sender waits, gives up or dies, it arrives, late
+or not at all, as the dice have it.
+"""
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from urllib.parse import parse_qsl
 
 import httpx
 
-from lotwise.domain.values import Time
+from lotwise.domain.values import EPOCH, Time
 from lotwise.sandbox.core import Core
-from lotwise.sandbox.wire import Request, Response
+from lotwise.sandbox.wire import Request, Response, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class Rates:
     server_error: float = 0.0
     garbage: float = 0.0
     refused: float = 0.0
+    banned: float = 0.0
     latency: float = 0.05
 
 
@@ -33,32 +39,54 @@ HANGS = 3600.0
 LATEST = 30.0
 """Seconds that a late message may be late by."""
 
+BAN = 20_000
+"""Milliseconds that a ban lasts."""
+
+LOCKOUT = "EGeneral:Temporary lockout"
+MUTATING = frozenset({"AddOrder", "CancelOrder"})
+
+Sent = Callable[[str, dict[str, str]], None]
+"""Told of each private request as it leaves: the endpoint and its parameters."""
+
 
 @dataclass(slots=True)
 class Network(httpx.AsyncBaseTransport):
-    """Carries requests to a core by its own dice. `reached` counts mutating calls by body, as they came in:
-    what the client sent once must be counted once, unless the network doubled it."""
+    """Carries requests to a core by its own dice. `troubles` counts what went wrong, by kind and endpoint;
+    `mutating` how much of it met calls that change something; `arrived` is called after each private
+    request that reached the core."""
 
     core: Core
     now: Callable[[], Time]
     random: Random
     rates: Rates = Rates()
     troubles: Counter[str] = field(default_factory=Counter)
+    mutating: int = 0
+    last_trouble: Time = EPOCH
+    sent: Sent = lambda endpoint, parameters: None
+    arrived: Callable[[], None] = lambda: None
+    banned_until: Time = EPOCH
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
+        endpoint = request.url.path.rpartition("/")[2]
+        private = "/private/" in request.url.path
         fate = self._fate(request.url.path)
         if fate:
-            self.troubles[f"{fate} {request.url.path.rpartition('/')[2]}"] += 1
+            self.strike(fate, endpoint)
+        if private:
+            self.sent(endpoint, dict(parse_qsl(body.decode())))
         if fate == "refused":
             raise httpx.ConnectError("connection refused", request=request)
-        await asyncio.sleep(self.rates.latency * self.random.random())
         if fate == "request_lost":
             await asyncio.sleep(HANGS)
+        if fate == "banned":
+            self.banned_until = Time(self.now() + BAN)
+        loop, answer = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+        delay = (LATEST if fate == "late" else self.rates.latency) * self.random.random()
+        loop.call_later(delay, self._arrive, request, body, answer)
         if fate == "late":
-            asyncio.get_running_loop().call_later(LATEST * self.random.random(), self._answer, request, body)
             await asyncio.sleep(HANGS)
-        response = self._answer(request, body)
+        response: Response = await answer
         if fate == "twice":
             response = self._answer(request, body)
         await asyncio.sleep(self.rates.latency * self.random.random())
@@ -69,6 +97,12 @@ class Network(httpx.AsyncBaseTransport):
         if fate == "garbage":
             return httpx.Response(200, content=response.body[: len(response.body) // 2], request=request)
         return httpx.Response(response.status, content=response.body, request=request)
+
+    def strike(self, kind: str, name: str) -> None:
+        """Count a trouble."""
+        self.troubles[f"{kind} {name}"] += 1
+        self.mutating += name in MUTATING
+        self.last_trouble = self.now()
 
     def _fate(self, path: str) -> str:
         """At most one trouble for each request."""
@@ -82,7 +116,19 @@ class Network(httpx.AsyncBaseTransport):
             dice -= rate
         return ""
 
+    def _arrive(self, request: httpx.Request, body: bytes, answer: "asyncio.Future[Response]") -> None:
+        response = self._answer(request, body)
+        if not answer.done():
+            answer.set_result(response)
+
     def _answer(self, request: httpx.Request, body: bytes) -> Response:
         target = request.url.raw_path.decode()
         headers = dict(request.headers.items())
-        return self.core.handle(Request(request.method, target, headers, body), self.now())
+        private = "/private/" in request.url.path
+        if private and self.now() < self.banned_until:
+            self.last_trouble = self.now()
+            return refusal(LOCKOUT)
+        response = self.core.handle(Request(request.method, target, headers, body), self.now())
+        if private:
+            self.arrived()
+        return response

@@ -111,7 +111,11 @@ def _run(
     for line in lines(result):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     again = "--live" if asked.live else "--feed kraken"
-    console.print(f"Stopped. Go on with: lotwise run {again} --journal {journal.path}", highlight=False)
+    console.print(
+        f"Stopped. Go on with: lotwise run {again} --journal {journal.path} and the same options",
+        highlight=False,
+        soft_wrap=True,
+    )
     return result
 
 
