@@ -16,8 +16,9 @@ $(STAMP): requirements.lock pyproject.toml
 run: install
 	$(BIN)/lotwise run
 
+# Each file in one process, two at once: some share what is dear to make.
 test: install lint coverage
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Every line and branch of the pure core is run by the tests that are about it.
 CORE := values policy ceiling orders ledger sizing_behaviour sizing_properties allocation engine

@@ -33,6 +33,8 @@ class Rates:
     latency: float = 0.05
 
 
+TROUBLES = tuple(name for name in Rates.__slots__ if name != "latency")
+
 HANGS = 3600.0
 """Seconds that a lost message stays away: longer than any client waits."""
 
@@ -53,12 +55,13 @@ Sent = Callable[[str, dict[str, str]], None]
 class Network(httpx.AsyncBaseTransport):
     """Carries requests to a core by its own dice. `troubles` counts what went wrong, by kind and endpoint;
     `mutating` how much of it met calls that change something; `arrived` is called after each private
-    request that reached the core."""
+    request that reached the core. `mutating_rates`: other rates for calls that change something."""
 
     core: Core
     now: Callable[[], Time]
     random: Random
     rates: Rates = Rates()
+    mutating_rates: Rates | None = None
     troubles: Counter[str] = field(default_factory=Counter)
     mutating: int = 0
     last_trouble: Time = EPOCH
@@ -108,9 +111,11 @@ class Network(httpx.AsyncBaseTransport):
         """At most one trouble for each request."""
         if "/private/" not in path and "/public/" not in path:
             return ""
-        dice, names = self.random.random(), Rates.__slots__
-        for name in names:
-            rate = 0.0 if name == "latency" else getattr(self.rates, name)
+        mutates = path.rpartition("/")[2] in MUTATING
+        rates = self.mutating_rates if mutates and self.mutating_rates is not None else self.rates
+        dice = self.random.random()
+        for name in TROUBLES:
+            rate = getattr(rates, name)
             if dice < rate:
                 return str(name)
             dice -= rate

@@ -1,0 +1,125 @@
+"""The exchange of a scenario: three pairs with living markets, one account that a person uses too."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from random import Random
+
+from lotwise.domain.market import MarketStatus
+from lotwise.domain.values import Amount, Time, amount
+from lotwise.exchange.crowd import STEP, Crowd
+from lotwise.exchange.dice import Dice
+from lotwise.exchange.exchange import Exchange as Matching
+from lotwise.exchange.paths import Walk
+from lotwise.kraken.names import pair_names
+from lotwise.kraken.reference import reference_price
+from lotwise.kraken.signature import credentials
+from lotwise.ledger.postings import Overdrawn
+from lotwise.sandbox.changes import Money, Pair, Rules, System, carry_out
+from lotwise.sandbox.core import Core, Settings
+from lotwise.sandbox.keys import ApiKey, made_up_key
+from lotwise.sandbox.world import Tariff, habits, house_of
+from lotwise.sandbox.world import World as Listings
+from world.truth import ACCOUNT, HAND, Truth
+from world.weather import Act
+
+SYMBOLS = ("SOL/USDT", "ADA/USDT", "DOGE/USDT")
+MONEY = ("600 USDT", "1 SOL", "200 ADA")
+KEY, HAND_KEY = (credentials(*made_up_key(7, number)) for number in (0, 1))
+VOLATILITY = 3.0
+"""The standard deviation of a year, as a fraction: many stops are reached."""
+
+EARLIER = 5 * 60_000
+"""So long the crowds have traded before a scenario begins."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A core, what really happened there, and who changes what by hand."""
+
+    core: Core
+    tariff: Tariff
+    truth: Truth
+    hand_orders: int = 0
+
+    def act(self, act: Act, now: Time, random: Random) -> None:
+        """Let something happen that is none of the client's doing."""
+        symbol = random.choice(SYMBOLS)
+        match act.kind:
+            case "hand order" | "hand trade":
+                self._by_hand(symbol, act.kind == "hand order", now, random)
+            case "deposit":
+                self._change(Money(ACCOUNT, f"{random.randint(1, 50)} USDT"), now)
+            case "withdrawal":
+                self._withdraw(Amount(Decimal(random.randint(1, 40)), "USDT"), now)
+            case "maintenance":
+                self._change(System(random.choice(("maintenance", "cancel_only", "post_only"))), now)
+            case "pair":
+                self._change(Pair(symbol, MarketStatus.CANCEL_ONLY), now)
+            case "rules":
+                market = self.core.exchange.markets()[symbol]
+                least = market.min_quantity * random.choice((Decimal("0.5"), Decimal("1.5"), Decimal(2)))
+                self._change(Rules(symbol, ordermin=least), now)
+
+    def calm(self) -> None:
+        """Everything is open again."""
+        self.core.set_system_status("online")
+        for symbol in SYMBOLS:
+            self.core.exchange.set_status(symbol, MarketStatus.ONLINE)
+
+    def _change(self, change: Money | System | Pair | Rules, now: Time) -> None:
+        carry_out(self.core, self.tariff, change, now)
+
+    def _withdraw(self, wanted: Amount, now: Time) -> None:
+        try:
+            self.core.deposit(ACCOUNT, -wanted, now)
+        except Overdrawn:
+            pass  # orders hold it: the exchange would not let it go either
+
+    def _by_hand(self, symbol: str, rests: bool, now: Time, random: Random) -> None:
+        """A person's own order on the same account: far away, where it rests, or at once."""
+        market, quote = self.core.exchange.markets()[symbol], self.core.exchange.quotes()[symbol]
+        self.hand_orders += 1
+        asked = {
+            "pair": pair_names(symbol).altname,
+            "volume": f"{2 * market.min_quantity:f}",
+            "cl_ord_id": f"{HAND}-{self.hand_orders}",
+            "oflags": "fciq",
+        }
+        if rests:
+            price = market.price_down(quote.bid * Decimal("0.9"))
+            asked |= {"type": "buy", "ordertype": "limit", "price": f"{price:f}"}
+        else:
+            asked |= {"type": "buy", "ordertype": "market"}
+        self.core.command(HAND_KEY.key, "AddOrder", asked, now)
+
+
+def opened(seed: int, now: Time) -> Exchange:
+    """The exchange at its first moment."""
+    listings = Listings(seed, quotes=("USDT",))
+    tariff, start = Tariff(listings.schedule()), Time(now - EARLIER)
+    known = listings.markets()
+    exchange = Matching({symbol: known[symbol] for symbol in SYMBOLS}, house=house_of(tariff))
+    for number, symbol in enumerate(SYMBOLS):
+        exchange.live(symbol, _crowd(symbol, seed * len(SYMBOLS) + number, start))
+    core = Core(exchange, Settings(seed))
+    core.open_account(ACCOUNT)
+    for key in (KEY, HAND_KEY):
+        core.add_key(ApiKey(key, ACCOUNT))
+    _deposit(core, MONEY, start)
+    core.advance(now)
+    return Exchange(core, tariff, Truth(core))
+
+
+def _deposit(core: Core, money: Iterable[str], now: Time) -> None:
+    for text in money:
+        core.deposit(ACCOUNT, amount(text), now)
+
+
+def _crowd(symbol: str, seed: int, start: Time) -> Crowd:
+    base, quote = symbol.split("/")
+    known = reference_price(base, date.max)
+    assert known is not None, f"{base} has no price"
+    path = Walk(float(known[0]), VOLATILITY, Dice(2 * seed), start)
+    return Crowd(habits(base, quote), path, Dice(2 * seed + 1), Time(start + STEP))

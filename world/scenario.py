@@ -1,0 +1,315 @@
+"""One scenario: a seed, 30 simulated minutes of trading in bad weather, and a healing phase.
+
+Laws: everything that happens is drawn from the seed; the client is the program's own, joined by `open_live`
+and run by `follow`; a crash takes with it all that was not committed or sent; after the healing phase all
+must agree. Whatever breaks an invariant, or ends the run by itself, is a Violation.
+"""
+
+import asyncio
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import httpx
+
+from lotwise.app.live import LiveRun, NoPairs, Ports, open_live
+from lotwise.app.loop import follow
+from lotwise.app.settings import Settings
+from lotwise.domain.values import Time
+from lotwise.engine.records import Event, Record, Restricted, Trading
+from lotwise.venues.kraken.nonces import Nonces
+from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
+from lotwise.venues.kraken.stream import Line
+from world.clock import VirtualLoop, run
+from world.exchange import KEY, SYMBOLS, Exchange, opened
+from world.invariants import Invariants, Violation
+from world.network import Network, Rates
+from world.sockets import PRIVATE, PUBLIC, StreamRates, Streams
+from world.tape import Disk, Tape
+from world.weather import MINUTE, Act, Weather
+
+START = Time(1_790_000_000_000)
+ALLOTMENT = Decimal(90)
+HEALING = 10 * MINUTE
+LAST_ENTRY = 4 * MINUTE
+"""So long into the healing phase entries go on; then what is held is sold."""
+
+AGAIN_SECONDS = 10.0
+"""After a start that Kraken did not let happen, the next."""
+
+LEAST_INTENTS, LEAST_MUTATING, LONGEST = 10, 5, 3
+"""A scenario is not over before so many intents and so many troubles with orders, nor after so many times
+its length."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a scenario. `transitions`: how often a report met an order in a state."""
+
+    seed: int
+    violation: Violation | None = None
+    troubles: Counter[str] = field(default_factory=Counter)
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    intents: int = 0
+    fills: int = 0
+    crashes: int = 0
+    mutating: int = 0
+    hash: str = ""
+
+
+def play(seed: int) -> Result:
+    """Live through the scenario of a seed."""
+    loop = VirtualLoop(START)
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(seed, loop, Path(folder))
+        run(world.live(), loop)
+        return world.result
+
+
+class World:
+    """The exchange, the network, the weather, and one life of the client after the other."""
+
+    def __init__(self, seed: int, loop: VirtualLoop, folder: Path) -> None:
+        self.random = Random(seed)
+        self.loop = loop
+        self.result = Result(seed)
+        self.weather = Weather.drawn(Random(seed + 1_000_000_007), START)
+        self.exchange: Exchange = opened(seed, START)
+        self.network = Network(self.exchange.core, loop.now, Random(seed + 2_000_000_011))
+        self.streams = Streams(
+            self.exchange.core, loop.now, Random(seed + 3_000_000_019), self.network.strike
+        )
+        self.settings = settings(self.random)
+        self.disk = Disk()
+        self.folder = folder
+        self.life: Life | None = None
+        self.checks = Invariants(seed, self.exchange, self.network, self.streams, self.disk, ALLOTMENT)
+        self.network.sent = self._sent
+        self.network.arrived = self._arrived
+        self._armed = ""
+
+    async def live(self) -> None:
+        """The whole scenario."""
+        self._blow(True)
+        self.exchange.core.desk.history_lag = self.weather.lag
+        lives = asyncio.create_task(self._lives())
+        try:
+            await self._storm(lives)
+            await self._heal(lives)
+        except Violation as violation:
+            self.result.violation = violation
+        finally:
+            lives.cancel()
+            with suppress(asyncio.CancelledError, Violation):
+                await lives
+            self._count()
+
+    async def _storm(self, lives: "asyncio.Task[None]") -> None:
+        end = Time(START + self.weather.length)
+        limit = Time(START + LONGEST * self.weather.length)
+        while self.loop.now() < end or (self._lacks() and self.loop.now() < limit):
+            await self._second(lives)
+
+    async def _heal(self, lives: "asyncio.Task[None]") -> None:
+        """No more trouble: all must converge."""
+        self._armed = ""
+        self.weather.acts.clear()
+        self.weather.crashes.clear()
+        self._blow(False)
+        self.exchange.calm()
+        began, told = self.loop.now(), False
+        while self.loop.now() < began + HEALING:
+            await self._second(lives)
+            if not told and self.loop.now() > began + LAST_ENTRY and self.life and self.life.run:
+                over = Restricted(Trading.REDUCING, "the scenario ends", self.loop.now())
+                self.life.run.inbox.put([over])
+                told = True
+        self.checks.converged(self.life.run if self.life else None, self.loop.now())
+
+    async def _second(self, lives: "asyncio.Task[None]") -> None:
+        """One second passes for everyone."""
+        await asyncio.sleep(1)
+        now = self.loop.now()
+        for act in self.weather.due(now):
+            self._act(act)
+        self.streams.pulse()
+        if lives.done():
+            lives.result()
+            raise AssertionError("the lives of a scenario do not end")
+        if self.life is not None and self.life.run is not None and not self.life.tape.dead:
+            self.checks.each_second(self.life.run, now)
+            if now // 1000 % 60 == 0:
+                self.checks.each_minute(self.life.run, now)
+        if self._armed == "time" or (self._armed and self.random.random() < 0.02):
+            self._crash()
+        if self.weather.crash_due(now):
+            self._armed = self.random.choice(("time", "before", "after", "sent", "arrived"))
+
+    def _act(self, act: Act) -> None:
+        self.result.troubles[f"act {act.kind}"] += 1
+        self.network.last_trouble = self.loop.now()
+        self.exchange.act(act, self.loop.now(), self.random)
+        if act.kind in ("rules", "pair"):
+            self.checks.rules_changed_at = self.loop.now()
+
+    async def _lives(self) -> None:
+        """One life after the other."""
+        while True:
+            self.life = Life(self)
+            self.checks.born(self.loop.now())
+            pause = AGAIN_SECONDS
+            try:
+                await self.life.live()
+            except (Refused, NoAnswer, NoPairs):
+                pass
+            except Violation:
+                raise
+            except Exception as error:
+                raise self.checks.violation("0 goes on", self.loop.now(), error) from error
+            finally:
+                self.life.end()
+            if self.life.killed:
+                pause = 20 * self.random.random()
+            await asyncio.sleep(pause)
+
+    def _crash(self) -> None:
+        """The client dies, wherever it is."""
+        self._armed = ""
+        if self.life is not None and not self.life.tape.dead:
+            self.result.crashes += 1
+            self.network.last_trouble = self.loop.now()
+            self.life.kill()
+
+    def committing(self, moment: str) -> None:
+        """A journal is about to commit, or has."""
+        if self._armed == moment:
+            self._crash()
+            raise asyncio.CancelledError
+
+    def _sent(self, endpoint: str, parameters: dict[str, str]) -> None:
+        self.checks.sent(endpoint, parameters, self.loop.now())
+        if self._armed == "sent" and endpoint in ("AddOrder", "CancelOrder"):
+            self._crash()
+
+    def _arrived(self) -> None:
+        if self.random.random() < 0.5:
+            self.streams.pulse(PRIVATE)
+        if self._armed == "arrived":
+            self._crash()
+
+    def _blow(self, storm: bool) -> None:
+        weather = self.weather
+        self.network.rates = weather.reads if storm else Rates()
+        self.network.mutating_rates = weather.mutating if storm else None
+        self.streams.rates = weather.streams if storm else StreamRates()
+        if not storm:
+            self.network.banned_until = self.loop.now()
+
+    def _lacks(self) -> bool:
+        few = len(self.checks.intents) < LEAST_INTENTS
+        return few or self.network.mutating < LEAST_MUTATING or self.result.crashes < len(self.weather.crashes)
+
+    def _count(self) -> None:
+        result, checks = self.result, self.checks
+        result.troubles += self.network.troubles
+        result.transitions = checks.transitions
+        result.intents, result.fills = len(checks.intents), checks.fills
+        result.mutating = self.network.mutating
+        result.hash = self.disk.rows[-1].hash if self.disk.rows else ""
+
+
+class Life:
+    """The client from a start to its end."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tape = Tape(world.disk, world.committing)
+        self.run: LiveRun | None = None
+        self.killed = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def live(self) -> None:
+        """Run until it is killed, or ends by itself."""
+        self._task = asyncio.create_task(self._live())
+        try:
+            await asyncio.wait([self._task])
+        finally:
+            self._task.cancel()
+        if not self.killed:
+            await self._task
+            raise AssertionError("a run does not end by itself")
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _live(self) -> None:
+        world, now = self.world, self.world.loop.now
+        nonces = Nonces(world.folder / "nonce", now)
+        async with httpx.AsyncClient(transport=Wire(self), base_url="http://sandbox") as http:
+            ports = Ports(
+                Rest(http, now, KEY, nonces),
+                Line(PUBLIC, world.streams.connect, now, seed=1),
+                Line(PRIVATE, world.streams.connect, now, seed=2),
+                now,
+                world.checks.told,
+            )
+            self.run = await open_live(world.settings, self.tape, ports, ALLOTMENT)
+            world.checks.took_up(self.run)
+            await follow(self.run, self._watch)
+
+    def _watch(self, events: list[Event], records: list[Record]) -> None:
+        assert self.run is not None
+        self.world.checks.after_events(self.run, events, records, self.world.loop.now())
+
+    def kill(self) -> None:
+        """Nothing of it does anything any more."""
+        self.killed = True
+        self.end()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def end(self) -> None:
+        """Its journal and its connections are over."""
+        self.tape.dead = True
+        self.world.streams.cut_all()
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """One life's way to the network: the dead send and hear nothing."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not self._life.tape.dead:
+            response = await self._life.world.network.handle_async_request(request)
+        if self._life.tape.dead:
+            await asyncio.Event().wait()
+        return response
+
+
+def settings(random: Random) -> Settings:
+    """What the run is told: trades often, on short bars, and leaves soon."""
+    return Settings.model_validate(
+        {
+            "pairs": SYMBOLS,
+            "stake_currency": "USDT",
+            "timeframe": "1m",
+            "strategy": "world.wishes:Often",
+            "max_open_trades": random.choice((2, 3)),
+            "stoploss": random.choice(("-0.002", "-0.01")),
+            "target": "0.02",
+            "max_hold_bars": random.choice((1, 2, 4)),
+            "sizing": {"max_order_size_usdt": "25", "position_size_percentage": "0.5"},
+            "rules": {"rules_on": "latest", "fees_on": "latest"},
+            "entry": {
+                "style": random.choice(("taker", "maker", "maker_then_taker")),
+                "lifetime_bars": random.choice((1, 2)),
+                "replaces": random.choice((0, 1)),
+            },
+        }
+    )
+
