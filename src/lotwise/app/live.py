@@ -10,7 +10,7 @@ from typing import Any
 
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
-from lotwise.app.wire import exchange_of, load_state, plan_of
+from lotwise.app.wire import OtherRun, exchange_of, load_state, opened, plan_of
 from lotwise.domain.market import FeeAsset, Market
 from lotwise.domain.values import EXACT, Amount, Time, round_down
 from lotwise.engine.codec import encode
@@ -44,6 +44,8 @@ class Ports:
     private: Line | None
     clock: Callable[[], Time]
     tell: Callable[[str], None]
+    account: str = ""
+    """A name of the account that tells nothing of it; "" on paper."""
 
 
 class NoPairs(Exception):
@@ -117,15 +119,19 @@ def rules_of(
 
 async def open_live(settings: Settings, journal: Journal, ports: Ports, allotment: Decimal | None) -> LiveRun:
     """Join a run: begin it with an allotment (None: paper, with the paper balance), or take it up where its
-    journal stopped. Raises Refused, NoAnswer, NoPairs, Unfoldable."""
+    journal stopped. Raises Refused, NoAnswer, NoPairs, OtherRun, Unfoldable."""
     paper = ports.private is None
     settings = settings if paper else live_settings(settings)
     listings = await pairs(ports.rest, settings.pairs, ports.clock())
     if not listings:
         raise NoPairs(f"Kraken lists none of {', '.join(settings.pairs)} for this account")
-    state = State() if journal.count == 0 else load_state(journal)
-    if journal.count == 0:
-        _begin(settings, journal, state, ports.clock(), PAPER if paper else LIVE, allotment)
+    state, mode = State(), PAPER if paper else LIVE
+    beginning = {"mode": mode, "account": ports.account, "stake_currency": settings.stake_currency}
+    if journal.count:
+        _same_books(journal, beginning)
+        state = load_state(journal)
+    else:
+        _begin(settings, journal, state, (ports.clock(), beginning), allotment)
     plan = _plan(settings, state.run_id, listings)
     inbox, engine = Inbox(), Engine(plan, state, {})
     for symbol, told in listings.items():
@@ -165,10 +171,26 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
     return run
 
 
+def _same_books(journal: Journal, beginning: Mapping[str, str]) -> None:
+    """Other settings may go on with the same books; another account, currency or kind of run may not."""
+    told = opened(journal)
+    before = {**told.settings, "mode": told.mode}
+    differing = [name for name in beginning if str(before.get(name, "")) != beginning[name]]
+    if differing:
+        changes = "; ".join(f"{name} was {before.get(name)!r}, is {beginning[name]!r}" for name in differing)
+        raise OtherRun(f"{journal.path} holds the books of another run: {changes}")
+
+
 def _begin(
-    settings: Settings, journal: Journal, state: State, now: Time, mode: str, allotment: Decimal | None
+    settings: Settings,
+    journal: Journal,
+    state: State,
+    at: tuple[Time, Mapping[str, str]],
+    allotment: Decimal | None,
 ) -> None:
-    told = {**settings.fingerprint(), "mode": mode, "begun": now}
+    now, beginning = at
+    mode = beginning["mode"]
+    told = {**settings.fingerprint(), **beginning, "begun": now}
     run_id = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     money = settings.dry_run_wallet if allotment is None else allotment
     first: list[Record] = [Opened(run_id, mode, told), Deposited(Amount(money, settings.stake_currency), now)]

@@ -25,11 +25,13 @@ ASKED_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What a key may do, until when (None: for ever), and whether it is bound to addresses."""
+    """What a key may do, until when (None: for ever), whether it is bound to addresses, and the public
+    number of its account ("" where Kraken tells none)."""
 
     permissions: frozenset[str]
     valid_until: Time | None
     address_bound: bool
+    account: str = ""
 
     @property
     def may_withdraw(self) -> bool:
@@ -48,10 +50,10 @@ async def key_info(rest: Rest) -> KeyInfo:
     try:
         permissions = frozenset(str(word) for word in told["permissions"])
         until = int(told.get("validUntil") or 0)
-        bound = bool(told.get("ipAllowlist"))
+        bound, account = bool(told.get("ipAllowlist")), str(told.get("iban") or "")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAnswer("GetApiKeyInfo: the answer does not say what the key may do") from None
-    return KeyInfo(permissions, Time(until * 1000) if until else None, bound)
+    return KeyInfo(permissions, Time(until * 1000) if until else None, bound, account)
 
 
 async def server_time(rest: Rest) -> Time:
