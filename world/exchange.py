@@ -55,6 +55,8 @@ class Exchange:
                 self._withdraw(Amount(Decimal(random.randint(1, 40)), "USDT"), now)
             case "maintenance":
                 self._change(System(random.choice(("maintenance", "cancel_only", "post_only"))), now)
+            case "open":
+                self.calm()
             case "pair":
                 self._change(Pair(symbol, MarketStatus.CANCEL_ONLY), now)
             case "rules":

@@ -57,6 +57,8 @@ class Weather:
             Act(time, random.choice(KINDS), Time(time + random.randrange(MINUTE // 4, 2 * MINUTE)))
             for time in moments(2, 12)
         ]
+        acts += [Act(act.until, "open", act.until) for act in acts if act.kind in ("maintenance", "pair")]
+        acts.sort(key=lambda act: act.time)
         return cls(reads, orders, streams, random.randrange(MOST_LAG), acts, moments(2, 5))
 
     def due(self, now: Time) -> Iterator[Act]:

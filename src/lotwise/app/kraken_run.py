@@ -20,6 +20,7 @@ from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
 from lotwise.app.summary import lines, summary
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
+from lotwise.app.wire import OtherRun
 from lotwise.domain.values import plain
 from lotwise.engine.codec import Unfoldable
 from lotwise.engine.records import Event, Record
@@ -80,12 +81,14 @@ def _run(
     async def work() -> None:
         credentials, nonces = key or (None, None)
         async with open_rest(place, credentials, nonces) as rest:
+            account = await _check_key(rest, credentials) if credentials is not None else ""
             ports = Ports(
                 rest,
                 Line(place.public_stream, connect, clock, seed=1),
                 Line(place.private_stream, connect, clock, seed=2) if asked.live else None,
                 clock,
                 lambda text: click.echo(f"note: {text}", err=True),
+                account,
             )
             allotment = await _allowed(settings, ports, asked, journal)
             live = await open_live(settings, journal, ports, allotment)
@@ -103,6 +106,8 @@ def _run(
         until_stopped(work())
     except (Refused, NoAnswer) as trouble:
         raise Problem(f"Kraken: {trouble}", UNAVAILABLE) from None
+    except OtherRun as other:
+        raise Problem(f"{other}. Give another --journal", UNSAFE) from None
     except NoPairs as none:
         raise Problem(str(none), UNAVAILABLE) from None
     if not made:
@@ -129,7 +134,6 @@ async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Jour
     if not asked.live:
         return None
     rest = ports.rest
-    await _check_key(rest)
     skew = await server_time(rest) - ports.clock()
     if abs(skew) > FARTHEST:
         raise Problem(
@@ -154,8 +158,8 @@ async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Jour
     return allotment
 
 
-async def _check_key(rest: Rest) -> None:
-    """Refuse a key that can withdraw, or of which that cannot be told."""
+async def _check_key(rest: Rest, key: Credentials) -> str:
+    """Refuse a key that can withdraw, or of which that cannot be told; else a name of its account."""
     try:
         info = await key_info(rest)
     except (Refused, NoAnswer) as trouble:
@@ -164,6 +168,6 @@ async def _check_key(rest: Rest) -> None:
     if info.may_withdraw:
         raise Problem("this key may withdraw money: make one that cannot; lotwise refuses it", UNSAFE)
     if info.lacks:
-        raise Problem(
-            f"this key lacks {', '.join(sorted(info.lacks))}: allow it on Kraken's key page", UNSAFE
-        )
+        lacking = ", ".join(sorted(info.lacks))
+        raise Problem(f"this key lacks {lacking}: allow it on Kraken's key page", UNSAFE)
+    return hashlib.sha256((info.account or key.key).encode()).hexdigest()[:12]

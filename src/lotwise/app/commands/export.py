@@ -63,7 +63,7 @@ def _table(path: Path, what: str, layout: str) -> tuple[Table, bool]:
     moves = booked(rows if first is None else chain([first], rows))
     if layout == "tax":
         return tax((m for m in moves if what == "ledger" or isinstance(m.what, Fill)), paper), paper
-    return (trades if what == "trades" else ledger)(moves), paper
+    return trades(moves) if what == "trades" else ledger(moves), paper
 
 
 def _mode(first: Row) -> str:
