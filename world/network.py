@@ -20,12 +20,14 @@ from lotwise.sandbox.wire import Request, Response, refusal
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often, of 1, a request meets each trouble; latency in seconds."""
+    """How often, of 1, a request meets each trouble; latency in seconds. twice: it arrives twice; resent:
+    so it does, and the answer to the first is lost."""
 
     request_lost: float = 0.0
     answer_lost: float = 0.0
     late: float = 0.0
     twice: float = 0.0
+    resent: float = 0.0
     server_error: float = 0.0
     garbage: float = 0.0
     refused: float = 0.0
@@ -90,8 +92,9 @@ class Network(httpx.AsyncBaseTransport):
         if fate == "late":
             await asyncio.sleep(HANGS)
         response: Response = await answer
-        if fate == "twice":
-            response = self._answer(request, body)
+        if fate in ("twice", "resent"):
+            again = self._answer(request, body)
+            response = again if fate == "resent" else response
         await asyncio.sleep(self.rates.latency * self.random.random())
         if fate == "answer_lost":
             raise httpx.ReadError("connection reset", request=request)

@@ -50,8 +50,8 @@ class Weather:
             count = random.randint(least, most)
             return sorted(Time(start + MINUTE + random.randrange(LENGTH - 2 * MINUTE)) for _ in range(count))
 
-        reads = Rates(*(rate(0.1) for _ in range(7)), banned=rate(0.01), latency=0.5 * random.random())
-        orders = Rates(*(rate(0.25) for _ in range(7)), banned=rate(0.03), latency=2 * random.random())
+        reads = Rates(*(rate(0.1) for _ in range(8)), banned=rate(0.01), latency=0.5 * random.random())
+        orders = Rates(*(rate(0.25) for _ in range(8)), banned=rate(0.03), latency=2 * random.random())
         streams = StreamRates(*(rate(0.004) for _ in range(7)), no_connection=rate(0.5))
         acts = [
             Act(time, random.choice(KINDS), Time(time + random.randrange(MINUTE // 4, 2 * MINUTE)))

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from lotwise.domain.market import FeeSchedule, Listing, Market, Tier
+from lotwise.domain.market import FeeSchedule, Listing, Market, Tier, market_of
 from lotwise.domain.orders import RejectionKind
 from lotwise.domain.values import EXACT, Time, require
 
@@ -108,17 +108,7 @@ class Markets:
             remedy = f"no fees are known before {first}: use the fees of that day or later"
             return UnknownMarket(symbol, Unknown.NO_FEES_YET, first, remedy)
         fees = in_force[-1].tier(volume)
-        return Market(
-            symbol,
-            tick_size=listing.tick_size,
-            lot_step=listing.lot_step,
-            min_quantity=listing.min_quantity,
-            min_notional=listing.min_notional,
-            quote_precision=listing.quote_precision,
-            maker_fee=fees.maker_fee,
-            taker_fee=fees.taker_fee,
-            max_quantity=listing.max_quantity,
-        )
+        return market_of(listing, fees.maker_fee, fees.taker_fee)
 
     def floors_alone(
         self, symbol: str, rules_on: date, fees_on: date, volume: Decimal = Decimal(0)

@@ -11,7 +11,7 @@ from typing import Any
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.wire import OtherRun, exchange_of, load_state, opened, plan_of
-from lotwise.domain.market import FeeAsset, Market
+from lotwise.domain.market import FeeAsset, Market, market_of
 from lotwise.domain.values import EXACT, Amount, Time, round_down
 from lotwise.engine.codec import encode
 from lotwise.engine.engine import Engine
@@ -100,19 +100,7 @@ def rules_of(
         told = listings.get(symbol)
         if told is None:
             return UnknownMarket(symbol, Unknown.NO_SUCH_PAIR, None, f"Kraken does not list {symbol}")
-        listing = told.listing
-        return Market(
-            symbol,
-            tick_size=listing.tick_size,
-            lot_step=listing.lot_step,
-            min_quantity=listing.min_quantity,
-            min_notional=listing.min_notional,
-            quote_precision=listing.quote_precision,
-            maker_fee=told.maker_fee,
-            taker_fee=told.taker_fee,
-            max_quantity=listing.max_quantity,
-            fee_asset=fee_asset,
-        )
+        return market_of(told.listing, told.maker_fee, told.taker_fee, fee_asset)
 
     return rules
 

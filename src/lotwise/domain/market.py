@@ -222,6 +222,24 @@ class Listing:
     max_quantity: Decimal | None = None
 
 
+def market_of(
+    listing: Listing, maker_fee: Decimal, taker_fee: Decimal, fee_asset: FeeAsset = FeeAsset.QUOTE
+) -> Market:
+    """The rules of an observation with these fees. Raises BadField."""
+    return Market(
+        listing.symbol,
+        tick_size=listing.tick_size,
+        lot_step=listing.lot_step,
+        min_quantity=listing.min_quantity,
+        min_notional=listing.min_notional,
+        quote_precision=listing.quote_precision,
+        maker_fee=maker_fee,
+        taker_fee=taker_fee,
+        max_quantity=listing.max_quantity,
+        fee_asset=fee_asset,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FeeTier:
     """The rates from a 30-day volume (in USD) on."""

@@ -1,10 +1,9 @@
 """What the engine sees: the state, the last prices, and what follows from both. Nothing changes here."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from decimal import Decimal
 
-from lotwise.domain.market import Market, MarketStatus, Quote
+from lotwise.domain.market import Market, MarketStatus, Quote, market_of
 from lotwise.domain.orders import Purpose
 from lotwise.domain.values import EXACT, Side, Time, plain, steps_down
 from lotwise.engine.exits import salable
@@ -178,13 +177,4 @@ class Sight:
 
 def renewed(market: Market, told: Listed) -> Market:
     """The market with what the exchange told of it since."""
-    return replace(
-        market,
-        tick_size=told.listing.tick_size,
-        lot_step=told.listing.lot_step,
-        min_quantity=told.listing.min_quantity,
-        min_notional=told.listing.min_notional,
-        max_quantity=told.listing.max_quantity,
-        maker_fee=told.maker_fee,
-        taker_fee=told.taker_fee,
-    )
+    return market_of(told.listing, told.maker_fee, told.taker_fee, market.fee_asset)

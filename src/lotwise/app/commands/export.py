@@ -49,7 +49,7 @@ def command(what: str, form: str, layout: str, out: Path | None, journal: Path |
         click.echo(f"note: {path} is of a paper run: nothing of this happened", err=True)
     content = csv_text(table).encode() if form == "csv" else parquet_bytes(table)
     if out is None:
-        click.get_binary_stream("stdout").write(content)
+        click.echo(content, nl=False)
         return
     _write(out, content)
     click.echo(f"{len(table.rows)} rows of {path} in {out}", err=True)
