@@ -19,6 +19,7 @@ from lotwise.domain.orders import (
     Canceled,
     Expired,
     Fill,
+    Order,
     Purpose,
     Rejected,
     Status,
@@ -118,7 +119,7 @@ class Invariants:
         self._shadow = Shadow(self._disk.rows)
         self._same_orders(run.engine.state)
 
-    def sent(self, endpoint: str, parameters: dict[str, str], now: Time) -> None:
+    def sent(self, run: LiveRun | None, endpoint: str, parameters: dict[str, str], now: Time) -> None:
         """A private request leaves."""
         nonce = int(parameters["nonce"])
         self._require("18 nonce rises", nonce > self._nonce, now, f"{nonce} after {self._nonce}")
@@ -129,6 +130,10 @@ class Invariants:
         self._attempts[name] += 1
         self._require("9 written before sent", name in self._committed(), now, f"{name} is not on disk")
         self._require("10 one attempt", self._attempts[name] == 1, now, f"{name} was sent again")
+        assert run is not None, "an order without a run"
+        order = run.engine.state.order(name).order
+        if order.purpose is Purpose.ENTRY:
+            self._fresh(order, run, now)
 
     def _committed(self) -> set[str]:
         for row in self._disk.rows[self._read_rows :]:
@@ -160,8 +165,6 @@ class Invariants:
         match record:
             case Submit():
                 self.intents.add(record.order.client_id)
-                if record.order.purpose is Purpose.ENTRY:
-                    self._fresh(run, record, now)
             case Rejected():
                 self._refused(record, now)
             case Accepted():
@@ -217,15 +220,14 @@ class Invariants:
         many = [symbol for symbol, count in pairs.items() if count > 1]
         self._require("12 one entry for a pair", not many, self._now, many)
 
-    def _fresh(self, run: LiveRun, record: Submit, now: Time) -> None:
-        """17."""
-        order, quote = record.order, run.engine.quotes.get(record.order.symbol)
-        heard = now - self._streams.heard_at[PUBLIC]
+    def _fresh(self, order: Order, run: LiveRun, now: Time) -> None:
+        """17: an entry leaves while its prices are fresh."""
+        quote, heard = run.engine.quotes.get(order.symbol), now - self._streams.heard_at[PUBLIC]
         self._require("17 fresh data", quote is not None, now, f"{order.client_id} without prices")
         assert quote is not None
-        ages = f"{order.client_id}: heard {heard} ms ago, quote {quote}, moment {order.time}"
+        age = f"{order.client_id}: heard {heard} ms ago, prices {now - quote.time}, moment {now - order.time}"
         fresh = heard <= STALE and now - quote.time <= STALE and now - order.time <= LATE_MOMENT
-        self._require("17 fresh data", fresh and quote.bid < quote.ask, now, ages)
+        self._require("17 fresh data", fresh and quote.bid < quote.ask, now, age)
 
     def _refused(self, told: Rejected, now: Time) -> None:
         """15 and 16, and that it is true (11)."""
@@ -289,7 +291,8 @@ class Invariants:
             if noted is None:
                 yield f"{name} is no order of ours"
                 continue
-            if taken.accepted <= until and noted.venue_id != taken.venue_id:
+            known = noted.venue_id == taken.venue_id or (noted.venue_id is None and noted.status in ENDED)
+            if taken.accepted <= until and not known:
                 yield f"{name} was taken as {taken.venue_id}: {noted}"
             late = [f for txid, f in taken.fills.items() if f.time <= until and txid not in noted.fills]
             if late:

@@ -177,7 +177,7 @@ class World:
             await asyncio.sleep(pause)
 
     def _crash(self) -> None:
-        """The client dies, wherever it is."""
+        """The client dies, wherever it is: at its next await, or at a commit, where the caller raises."""
         self._armed = ""
         if self.life is not None and not self.life.tape.dead:
             self.result.crashes += 1
@@ -191,7 +191,8 @@ class World:
             raise asyncio.CancelledError
 
     def _sent(self, endpoint: str, parameters: dict[str, str]) -> None:
-        self.checks.sent(endpoint, parameters, self.loop.now())
+        run = self.life.run if self.life is not None else None
+        self.checks.sent(run, endpoint, parameters, self.loop.now())
         if self._armed == "sent" and endpoint in ("AddOrder", "CancelOrder"):
             self._crash()
 
@@ -268,7 +269,7 @@ class Life:
         """Nothing of it does anything any more."""
         self.killed = True
         self.end()
-        if self._task is not None and self._task is not asyncio.current_task():
+        if self._task is not None:
             self._task.cancel()
 
     def end(self) -> None:

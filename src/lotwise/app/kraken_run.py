@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lotwise.app.journals import problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest
 from lotwise.app.live import LIVE, PAPER, LiveRun, NoPairs, Ports, allotment_of, open_live
 from lotwise.app.loop import follow, until_stopped
+from lotwise.app.operator import Operator, serve
 from lotwise.app.screen import Screen
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
@@ -93,6 +95,8 @@ def _run(
             allotment = await _allowed(settings, ports, asked, journal)
             live = await open_live(settings, journal, ports, allotment)
             made.append(live)
+            operator = Operator(live.engine, live.inbox.put, clock)
+            live.background.append(partial(serve, operator, journal.path, ports.tell))
             title = f"lotwise, {LIVE if asked.live else PAPER}: {', '.join(live.symbols)}"
             nothing = np.array([], dtype=np.int64)
             with Screen(console, live.engine, (title, _caution(asked)), nothing) as screen:

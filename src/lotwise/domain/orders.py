@@ -241,7 +241,7 @@ NEXT: dict[Status, dict[type[Report], Status]] = {
     _S.PARTIALLY_FILLED: {Accepted: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
                           TimedOut: _S.PARTIALLY_FILLED, Fill: _S.PARTIALLY_FILLED},
     _S.UNKNOWN: {Accepted: _S.OPEN, Rejected: _S.REJECTED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
-                 Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD},
+                 Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD, TimedOut: _S.UNKNOWN},
     # A late fill is money all the same: it is booked in every state, and revives the dead.
     # What is told twice, or late, changes nothing.
     _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED, TimedOut: _S.FILLED},

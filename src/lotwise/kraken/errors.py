@@ -125,9 +125,14 @@ def retry_of(text: str) -> Retry:
     return _meaning(text)[1]
 
 
+_OF_A_COPY = ("EAPI:Invalid nonce", "EGeneral:Invalid arguments:cl_ord_id")
+"""What a second copy of a request is told whose first was taken: a proxy may send one anew."""
+
+
 def proves_not_accepted(text: str) -> bool:
-    """Whether the error proves that the exchange did not take the request; a warning (W...) does not."""
-    return text.startswith("E") and retry_of(text) is not Retry.VERIFY
+    """Whether the error proves that the exchange did not take the request; a warning (W...) does not, nor
+    does what a second copy of it would be told."""
+    return text.startswith("E") and retry_of(text) is not Retry.VERIFY and not text.startswith(_OF_A_COPY)
 
 
 def text_of(kind: RejectionKind) -> str:

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -13,75 +11,22 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
+from lotwise.app.books import Books, compared, live_state
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.kraken_run import HOME
-from lotwise.app.live import LIVE
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import when
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
-from lotwise.domain.orders import OrderState
-from lotwise.domain.values import Amount, Time, plain
-from lotwise.engine.codec import Unfoldable, decode, fold
-from lotwise.engine.records import Deposited, Opened, Reconciled
-from lotwise.engine.state import State, apply
-from lotwise.kraken.rest_account import OPEN, OrderInfo
+from lotwise.domain.values import plain
+from lotwise.engine.codec import Unfoldable
 from lotwise.kraken.signature import Credentials
-from lotwise.store.journal import JournalError, read
-from lotwise.venues.kraken.account import Account
+from lotwise.store.journal import JournalError
 from lotwise.venues.kraken.inbox import STRIKES
-from lotwise.venues.kraken.reconcile import Reconciler
-from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
-from lotwise.venues.kraken.venue import MARGIN, KrakenVenue
-
-ROUNDS = 6
-"""Comparisons of one look: each may book fills that the next one needs."""
+from lotwise.venues.kraken.rest import NoAnswer, Refused
 
 PAUSE = 2.0
 """Seconds before another look at a difference: a run that goes on may not have written it down yet."""
-
-ZERO = Decimal(0)
-NONE_THERE = "not found"
-
-
-@dataclass(frozen=True, slots=True)
-class AssetRow:
-    """One asset: ours and Kraken's totals, what of Kraken's is not the bot's, what nothing explains."""
-
-    asset: str
-    ours: Decimal
-    kraken: Decimal
-    foreign: Decimal
-    difference: Decimal
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRow:
-    """One order that is open here or there. name: ours, or Kraken's where it is not ours."""
-
-    name: str
-    symbol: str
-    side: str
-    quantity: Decimal
-    since: Time
-    here: str
-    kraken: str
-    explained: bool
-    meaning: str
-
-
-@dataclass(slots=True)
-class Books:
-    """What one look found."""
-
-    assets: list[AssetRow] = field(default_factory=list)
-    orders: list[OrderRow] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        """Whether everything is explained."""
-        return all(not row.difference for row in self.assets) and all(row.explained for row in self.orders)
 
 
 @click.command(name="reconcile")
@@ -116,12 +61,12 @@ async def _look(path: Path, place: Place, key: Credentials) -> Books:
     """Look until all is explained, or a difference has stayed. Raises Refused, NoAnswer, JournalError."""
     with _nonces(key) as nonces:
         async with open_rest(place, key, nonces) as rest:
-            books = await compared(live_state(path), rest)
+            books = await compared(live_state(path), rest, clock)
             for _ in range(STRIKES - 1):
                 if books.clean:
                     break
                 await asyncio.sleep(PAUSE)
-                books = await compared(live_state(path), rest)
+                books = await compared(live_state(path), rest, clock)
             return books
 
 
@@ -138,121 +83,6 @@ def _nonces(key: Credentials) -> Iterator[Path | None]:
     except Timeout:
         click.echo("note: a run trades with this key; a key of its own for this is safer", err=True)
     yield None
-
-
-def live_state(path: Path) -> State:
-    """What a live journal folds to, read beside its writer. Raises JournalError, Unfoldable; Problem when
-    its orders were not real."""
-    state = State()
-    for row in read(path):
-        if row.kind == Opened.__name__:
-            told = decode(row.kind, row.body)
-            if isinstance(told, Opened) and told.mode != LIVE:
-                raise Problem(f"{path} is of a run in mode {told.mode}: Kraken has nothing of it")
-        fold(state, row.kind, row.body)
-    return state
-
-
-class _Account(Account):
-    """Remembers the balances that were compared."""
-
-    told: dict[str, Amount]
-
-    async def balances(self) -> dict[str, Amount]:
-        self.told = await super().balances()
-        return self.told
-
-
-async def compared(state: State, rest: Rest) -> Books:
-    """One look. What Kraken knows beyond our books is folded into `state`, which is the caller's alone."""
-    orders = list(state.orders.values())
-    venue = KrakenVenue(rest, clock, state, lambda _: None)
-    venue.account = account = _Account(rest)
-    reconciler = Reconciler(venue, state, clock)
-    left: dict[str, Decimal] = {}
-    foreign = dict(state.reconciled.foreign) if state.reconciled else {}
-    for _ in range(ROUNDS):
-        found = await reconciler.compare()
-        reports = [event for event in found.events if not isinstance(event, Deposited | Reconciled)]
-        for event in found.events:
-            if isinstance(event, Deposited):
-                left[event.amount.asset] = event.amount.number
-            elif isinstance(event, Reconciled):
-                foreign = event.foreign
-            else:
-                apply(state, event)  # type: ignore[arg-type]
-        if not reports:
-            break
-    books = Books(orders=await _orders(orders, state, account))
-    if found.undecided:
-        return books  # the order whose fate is unknown stands among the rows
-    assets = sorted(state.ledger.assets() | account.told.keys() | found.differences.keys())
-    for asset in assets:
-        ours, theirs = state.ledger.total(asset).number, account.told.get(asset, Amount(ZERO, asset)).number
-        difference = found.differences.get(asset, ZERO)
-        other = foreign.get(asset, ZERO)
-        words = _meaning(asset, difference, other, left.get(asset, ZERO))
-        books.assets.append(AssetRow(asset, ours, theirs, other, difference, words))
-    return books
-
-
-def _meaning(asset: str, difference: Decimal, foreign: Decimal, left: Decimal) -> str:
-    if difference > 0:
-        return (
-            f"Kraken has {plain(difference)} {asset} that neither our books nor its ledger explain:"
-            " entries stop until it is known where it came from"
-        )
-    if difference < 0:
-        return (
-            f"Kraken lacks {plain(-difference)} {asset} and its ledger does not say why: entries stop; was"
-            " it withdrawn, sold by hand, or is this the journal of another account?"
-        )
-    if left:
-        return f"{plain(-left)} {asset} of the bot's left the account: the run books that"
-    if foreign:
-        return f"agrees; {plain(foreign)} {asset} is not the bot's and stays untouched"
-    return "agrees"
-
-
-async def _orders(before: list[OrderState], state: State, account: Account) -> list[OrderRow]:
-    """The orders that were open here when we looked, and those that are open at Kraken."""
-    theirs = {info.txid: info for info in await account.open_orders()}
-    rows, known_there = [], {known.venue_id for known in (*state.orders.values(), *state.ended.values())}
-    for known in before:
-        rows.append(await _ours(known, state, account, theirs))
-    names = {known.order.client_id for known in before}
-    for info in theirs.values():
-        if info.txid not in known_there and info.cl_ord_id not in names:
-            words = "not the bot's: it stays untouched"
-            head = info.txid, info.symbol, info.side.value, info.volume, info.opened
-            rows.append(OrderRow(*head, "none", info.status, True, words))
-    return rows
-
-
-async def _ours(before: OrderState, state: State, account: Account, theirs: dict[str, OrderInfo]) -> OrderRow:
-    order, now = before.order, state.order(before.order.client_id)
-    info = theirs.get(before.venue_id or "")
-    if before.venue_id is None:
-        info = await _named(order.client_id, order.time, account)
-    elif info is None:
-        info = await account.order(before.venue_id)
-    head = order.client_id, order.symbol, order.side.value, order.quantity, order.time, before.status.value
-    if info is None:
-        words = "its fate is not proven yet: the run looks it up until it is; its funds stay reserved"
-        return OrderRow(*head, NONE_THERE, False, words)
-    if before.venue_id is None:
-        return OrderRow(*head, info.status, True, "it arrived: the run adopts it at its next look")
-    if info.status == OPEN and now == before:
-        return OrderRow(*head, info.status, True, "agrees")
-    return OrderRow(*head, info.status, True, "Kraken knows more: the run books that at its next look")
-
-
-async def _named(client_id: str, made: Time, account: Account) -> OrderInfo | None:
-    """An order by our name for it, among those that wait and those that ended."""
-    since = Time(max(0, made - MARGIN))
-    waiting = await account.open_orders(client_id)
-    ended = await account.closed_orders(since, client_id)
-    return next((info for info in (*waiting, *ended) if info.cl_ord_id == client_id), None)
 
 
 def _show(books: Books, path: Path) -> None:

@@ -5,6 +5,7 @@ The errors are split by what one may safely do next:
     Refused     Kraken answered with errors; whether they prove that nothing was done, the error says
     NoAnswer    no answer that proves anything: timeout, reset, HTTP 5xx, a body that is no answer
       NotSent   it cannot have reached Kraken: no connection was made
+        TooLate   it was not even tried: its turn came too late
 
 Law: a request leaves once. Whoever wants it again must first learn what became of it.
 """
@@ -49,6 +50,10 @@ class NoAnswer(Exception):
 
 class NotSent(NoAnswer):
     """No connection was made: the request has not reached Kraken."""
+
+
+class TooLate(NotSent):
+    """It was not sent, because what it was for is over."""
 
 
 class Refused(Exception):
@@ -97,13 +102,19 @@ class Rest:
         )
 
     async def private(
-        self, endpoint: str, parameters: Parameters | None = None, lifetime: int | None = None
+        self,
+        endpoint: str,
+        parameters: Parameters | None = None,
+        lifetime: int | None = None,
+        latest: Time | None = None,
     ) -> Result:
         """The result of a private call, signed; Kraken is to take it within `lifetime` milliseconds of its
-        sending or not at all. Raises Refused, NoAnswer."""
+        sending or not at all; after `latest` it is not sent any more. Raises Refused, NoAnswer."""
         assert self._credentials is not None, "a private call needs a key"
         async with self._one_at_a_time:
             await self._pace(endpoint)
+            if latest is not None and self._clock() > latest:
+                raise TooLate(f"{endpoint}: its turn came {self._clock() - latest} ms too late")
             nonce, path = str(self._nonces.next()), f"/0/private/{endpoint}"
             until = {} if lifetime is None else {"deadline": rfc3339(Time(self._clock() + lifetime))}
             body = urlencode({"nonce": nonce, **(parameters or {}), **until}).encode()

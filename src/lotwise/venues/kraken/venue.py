@@ -20,7 +20,10 @@ from lotwise.domain.orders import (
     Order,
     OrderState,
     ProvenAbsent,
+    Purpose,
     Rejected,
+    Rejection,
+    RejectionKind,
     Sent,
     Status,
     TimedOut,
@@ -32,13 +35,16 @@ from lotwise.kraken.errors import rejection_of
 from lotwise.kraken.rest_account import CANCELED, EXPIRED, OrderInfo
 from lotwise.kraken.rest_orders import order_parameters
 from lotwise.venues.kraken.account import Account, fill_of
-from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
+from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest, TooLate
 
 DEADLINE = 5_000
 """Milliseconds after its sending within which Kraken takes an order, or never does."""
 
 CLOSED_ORDERS_LAG = 30_000
 """Assumed bound on how late Kraken's lists of ended orders and trades may be, in milliseconds."""
+
+FRESH = 15_000
+"""Milliseconds after its decision within which an entry is sent, or not at all: its price grows old."""
 
 LOOK_AFTER = (2.0, 3.0, 5.0)
 LOOK_EVERY = 10.0
@@ -78,7 +84,8 @@ class KrakenVenue:
         now, told = self._clock(), list[Event]()
         for client_id, known in self._state.orders.items():
             if known.status in UNDECIDED:
-                told.append(TimedOut(client_id, now))
+                if known.status is not Status.UNKNOWN:
+                    told.append(TimedOut(client_id, now))
                 self._look_up(known.order, Time(now + DEADLINE))
         return told
 
@@ -93,13 +100,17 @@ class KrakenVenue:
         client_id, sent = order.client_id, Sent(order.client_id, self._clock())
         asked = order_parameters(replace(order, fee_asset=order.fee_asset or FeeAsset.QUOTE))
         try:
-            told = await self._rest.private("AddOrder", asked, lifetime=DEADLINE)
+            latest = Time(order.time + FRESH) if order.purpose is Purpose.ENTRY else None
+            told = await self._rest.private("AddOrder", asked, lifetime=DEADLINE, latest=latest)
             venue_id = told["txid"][0]
             if isinstance(venue_id, str) and venue_id:
                 return [sent, Accepted(client_id, venue_id, self._clock())]
         except Refused as no:
             if no.nothing_was_done:
                 return [sent, Rejected(client_id, rejection_of(no.texts[0]), self._clock())]
+        except TooLate as late:
+            no_longer = Rejection(RejectionKind.DEADLINE, f"not sent: {late}")
+            return [sent, Rejected(client_id, no_longer, self._clock())]
         except (NoAnswer, LookupError, TypeError):
             pass  # whatever was said, it does not tell what became of the order
         self._look_up(order, Time(self._clock() + DEADLINE))
