@@ -95,7 +95,7 @@ def _run(
             allotment = await _allowed(settings, ports, asked, journal)
             live = await open_live(settings, journal, ports, allotment)
             made.append(live)
-            operator = Operator(live.engine, live.inbox.put, clock)
+            operator = Operator(live.engine, live.inbox, clock)
             live.background.append(partial(serve, operator, journal.path, ports.tell))
             title = f"lotwise, {LIVE if asked.live else PAPER}: {', '.join(live.symbols)}"
             nothing = np.array([], dtype=np.int64)
