@@ -1,5 +1,6 @@
 """An exchange that changes its rules: one refusal teaches, what became too small is shown and left alone."""
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
@@ -8,15 +9,16 @@ from random import Random
 
 import pytest
 
-from lotwise.app.loop import run
-from lotwise.app.wire import Source, built_in_market, open_run
+from lotwise.app.loop import Moment, answer, run
+from lotwise.app.wire import Run, Source, built_in_market, open_run
 from lotwise.domain.market import Market
 from lotwise.domain.orders import SIZE_REJECTIONS, Rejected, RejectionKind
 from lotwise.domain.values import BadField, Time
-from lotwise.engine.records import Learned, Listed, MarketUpdate, Record, Stranded, Submit
+from lotwise.engine.records import Event, Learned, Listed, MarketUpdate, Record, Rescue, Stranded, Submit
+from lotwise.engine.rescue import WayOut
 from lotwise.markets import EVIDENCE_AGE, Evidence, raised, taught_by_acceptance, taught_by_refusal
 from lotwise.store.journal import Journal
-from lotwise.venues.simulated import ACCOUNT
+from lotwise.venues.simulated import ACCOUNT, listed
 from tests.runs import settings_of
 
 NOW = Time(1_753_747_200_000)
@@ -103,6 +105,34 @@ class Changing:
         return sum(0 < since <= time for since, _ in self.history[symbol])
 
 
+def rescue_after_a_raise(joined: Run, symbol: str, journal: Journal) -> bool:
+    """Raise the minimum above what is held on a pair, if anything is, and rescue it: at the stated cost."""
+    engine, venue = joined.engine, joined.venue
+    holding, market = engine.state.holdings.get(symbol), engine.rules(symbol, engine.state.time)
+    if holding is None or not isinstance(market, Market):
+        return False
+    quote, before = engine.quotes[symbol], engine.equity()
+    high = replace(market, min_quantity=holding.position.quantity * 2)
+    venue.rules = lambda *_: high
+
+    async def answered(event: Event) -> list[Record]:
+        moment = Moment(journal)
+        await answer(engine, venue, moment, event)
+        return moment.records
+
+    asyncio.run(answered(listed(high, engine.state.time)))
+    asyncio.run(answered(replace(quote, bid=min(quote.bid, holding.stop))))
+    assert holding.stuck, "its target rests, and nothing else of it can be sold"
+    engine.quotes = {**engine.quotes, symbol: quote}
+    venue.exchange.quote(quote)
+    way = engine.rescue(symbol, engine.state.time)
+    assert isinstance(way, WayOut) and way.top_up is not None
+    asyncio.run(answered(Rescue(symbol, engine.state.time)))
+    assert symbol not in engine.state.holdings
+    assert before - engine.equity() == way.cost
+    return True
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_two_hundred_changes_of_rules_cost_at_most_one_refusal_each(
     tmp_path: Path, seed: int, say: list[str]
@@ -125,6 +155,7 @@ def test_two_hundred_changes_of_rules_cost_at_most_one_refusal_each(
                 assert ours.total(asset) == theirs.total(asset)
 
         run(joined, watch)
+        rescued = sum(rescue_after_a_raise(joined, symbol, journal) for symbol in settings.pairs)
     state = joined.engine.state
     orders = {r.order.client_id: r.order for r in records if isinstance(r, Submit)}
     refusals = Counter(
@@ -142,7 +173,10 @@ def test_two_hundred_changes_of_rules_cost_at_most_one_refusal_each(
             assert holding.stuck, f"{symbol} cannot be sold and nobody says so"
     kinds = Counter(type(record).__name__ for record in records)
     assert kinds["Listed"] > 0
-    totals = f"{state.totals.orders} orders, {sum(refusals.values())} refusals, {kinds['Stranded']} stranded"
+    totals = (
+        f"{state.totals.orders} orders, {sum(refusals.values())} refusals, {kinds['Stranded']} stranded,"
+        f" {rescued} rescued at the stated cost"
+    )
     say.append(f"200 changes of rules, seed {seed}: {totals}")
 
 

@@ -12,7 +12,7 @@ from lotwise.app.live import LIVE
 from lotwise.app.terminal import Problem
 from lotwise.domain.orders import OrderState
 from lotwise.domain.values import Amount, Time, plain
-from lotwise.engine.codec import decode, fold
+from lotwise.engine.codec import Unfoldable, decode, fold
 from lotwise.engine.records import Deposited, Opened, Reconciled
 from lotwise.engine.state import State, apply
 from lotwise.kraken.rest_account import OPEN, OrderInfo
@@ -69,16 +69,24 @@ class Books:
         return all(not row.difference for row in self.assets) and all(row.explained for row in self.orders)
 
 
-def live_state(path: Path) -> State:
-    """What a live journal folds to, read beside its writer. Raises JournalError, Unfoldable; Problem when
-    its orders were not real."""
-    state = State()
+def folded(path: Path) -> tuple[Opened, State]:
+    """What the run of a journal was told, and what its rows fold to, read beside its writer. Raises
+    JournalError, Unfoldable."""
+    state, told = State(), None
     for row in read(path):
         if row.kind == Opened.__name__:
             told = decode(row.kind, row.body)
-            if isinstance(told, Opened) and told.mode != LIVE:
-                raise Problem(f"{path} is of a run in mode {told.mode}: Kraken has nothing of it")
         fold(state, row.kind, row.body)
+    if not isinstance(told, Opened):
+        raise Unfoldable("a journal begins with what its run was told")
+    return told, state
+
+
+def live_state(path: Path) -> State:
+    """What a live journal folds to; Problem when its orders were not real."""
+    told, state = folded(path)
+    if told.mode != LIVE:
+        raise Problem(f"{path} is of a run in mode {told.mode}: Kraken has nothing of it")
     return state
 
 

@@ -36,8 +36,8 @@ PATIENCE = 2.0
 """Seconds within which a run says that it has heard."""
 
 AGAIN, TIMES = 5.0, 18
-"""What is not done yet is asked for again after so many seconds, so often; then the receipt says what is left.
-An order whose fate is unknown needs more than a minute to be proven absent."""
+"""What is not done yet is asked for again after so many seconds, so often; then the receipt says what is
+left. An order whose fate is unknown needs more than a minute to be proven absent."""
 
 LOOK = 0.1
 LONGEST_LINE = 1_000_000
@@ -123,7 +123,7 @@ def _order(known: OrderState) -> dict[str, Any]:
 
 
 def socket_of(journal: Path) -> Path:
-    """Where a run with this journal listens: beside the file itself, so that a link to it is no second door."""
+    """Where a run with this journal listens: beside the file itself, as its lock."""
     return Path(f"{os.path.realpath(journal)}.socket")
 
 
@@ -142,9 +142,9 @@ async def serve(operator: Operator, journal: Path, tell: Callable[[str], None]) 
         await asyncio.Event().wait()
         return
     try:
-        async with server:
-            await server.serve_forever()
+        await server.serve_forever()
     finally:
+        server.close()  # a word under way does not hold up the end
         path.unlink(missing_ok=True)
 
 
@@ -194,8 +194,8 @@ def ask(journal: Path, word: str) -> Receipt:
 
 
 def listener(journal: Path) -> int | None:
-    """The process that listens for a journal's owner, as the system says, though it may not answer; None: there
-    is none, or none of ours."""
+    """The process that listens for a journal's owner, as the system says, though it may not answer; None:
+    there is none, or none of ours."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
         line.settimeout(PATIENCE)
         try:

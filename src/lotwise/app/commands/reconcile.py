@@ -1,20 +1,19 @@
 """`lotwise reconcile`: our books beside Kraken's, each asset and each order, and what a difference means."""
 
 import asyncio
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.table import Table
 
+from lotwise.app.accounts import lock_of, nonces_of
 from lotwise.app.books import Books, compared, live_state
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
-from lotwise.app.kraken_run import HOME
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import when
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
@@ -74,15 +73,17 @@ async def _look(path: Path, place: Place, key: Credentials) -> Books:
 def _nonces(key: Credentials) -> Iterator[Path | None]:
     """The key's mark of nonces, unless a run has it: then it lies ahead, and the run's own calls would be
     refused after ours."""
-    name = hashlib.sha256(key.key.encode()).hexdigest()[:12]
-    HOME.mkdir(mode=0o700, exist_ok=True)
+    lock = lock_of(key)
     try:
-        with FileLock(HOME / f"{name}.lock", timeout=0):
-            yield HOME / f"{name}.nonce"
-            return
+        lock.acquire()
     except Timeout:
-        click.echo("note: a run trades with this key; a key of its own for this is safer", err=True)
-    yield None
+        click.echo("note: a run trades with this key; another key for this would be safer", err=True)
+        yield None
+        return
+    try:
+        yield nonces_of(key)
+    finally:
+        lock.release()
 
 
 def _show(books: Books, path: Path) -> None:
