@@ -18,6 +18,7 @@ from lotwise.kraken.stream_market import Bar
 from lotwise.strategies.candles import Candles
 from lotwise.venues.feeds import RecordedFeed
 from lotwise.venues.kraken.feed import LiveFeed, Outlet, Watched
+from lotwise.venues.kraken.feed_history import History
 from lotwise.venues.kraken.feed_moments import Gathering, Moment, Waits
 from lotwise.venues.kraken.feed_window import Window
 from lotwise.venues.kraken.socket import Socket, SocketClosed
@@ -373,6 +374,23 @@ def test_what_is_no_bar_is_not_taken(wrong: dict[str, Any]) -> None:
     with pytest.raises(Malformed, match="BTC/USD has"):
         window.put(replace(bar(BTC, 0), **wrong))
     assert window.newest is None
+
+
+def test_a_history_that_ends_before_the_connection_begins_is_asked_for_again() -> None:
+    answers = [[bar(BTC, -5)], [], [bar(BTC, -5), bar(BTC, -3)]]
+    taken: list[Bar] = []
+
+    class Lagging:
+        async def public(self, endpoint: str, parameters: Mapping[str, str] | None = None) -> Any:
+            return {"XXBTZUSD": [ohlc(one) for one in answers.pop(0)], "last": 0}
+
+    history = History((BTC,), BAR, Lagging(), taken.append)
+    history.hears(bar(BTC, -3), opening(-9))
+    assert history.hole(BTC) == "has a hole"
+    for still in ("has a hole", "has a hole", ""):
+        virtually(history.load())
+        assert history.hole(BTC) == still
+    assert [one.begin for one in taken] == [opening(-5), opening(-5), opening(-3)]
 
 
 def test_a_bar_far_ahead_of_our_clock_is_not_believed() -> None:

@@ -8,7 +8,7 @@ from random import Random
 
 from lotwise.domain.market import MarketStatus
 from lotwise.domain.values import Amount, Time, amount
-from lotwise.exchange.crowd import STEP, Crowd
+from lotwise.exchange.crowd import STEP, Crowd, CrowdSettings
 from lotwise.exchange.dice import Dice
 from lotwise.exchange.exchange import Exchange as Matching
 from lotwise.exchange.paths import Walk
@@ -16,10 +16,10 @@ from lotwise.kraken.names import pair_names
 from lotwise.kraken.reference import reference_price
 from lotwise.kraken.signature import credentials
 from lotwise.ledger.postings import Overdrawn
-from lotwise.sandbox.changes import Money, Pair, Rules, System, carry_out
+from lotwise.sandbox.changes import Change, Fees, Money, Pair, Rules, System, carry_out
 from lotwise.sandbox.core import Core, Settings
 from lotwise.sandbox.keys import ApiKey, made_up_key
-from lotwise.sandbox.world import Tariff, habits, house_of
+from lotwise.sandbox.world import Tariff, house_of
 from lotwise.sandbox.world import World as Listings
 from world.truth import ACCOUNT, HAND, Truth
 from world.weather import Act
@@ -27,6 +27,9 @@ from world.weather import Act
 SYMBOLS = ("SOL/USDT", "ADA/USDT", "DOGE/USDT")
 MONEY = ("600 USDT", "1 SOL", "200 ADA")
 KEY, HAND_KEY = (credentials(*made_up_key(7, number)) for number in (0, 1))
+CROWD = CrowdSettings(turnover=10_000, levels=8)
+"""Small trades: many of our orders fill in parts."""
+
 VOLATILITY = 3.0
 """The standard deviation of a year, as a fraction: many stops are reached."""
 
@@ -53,6 +56,13 @@ class Exchange:
                 self._change(Money(ACCOUNT, f"{random.randint(1, 50)} USDT"), now)
             case "withdrawal":
                 self._withdraw(Amount(Decimal(random.randint(1, 40)), "USDT"), now)
+            case "coins leave":
+                asset = symbol.partition("/")[0]
+                owned = self.core.exchange.ledger(ACCOUNT).free(asset)
+                self._withdraw(Amount(owned.number / 2, asset), now)
+            case "fees":
+                maker, taker = random.choice((("0.25", "0.4"), ("0.4", "0.8"), ("0.5", "1")))
+                self._change(Fees(Decimal(maker), Decimal(taker)), now)
             case "maintenance":
                 self._change(System(random.choice(("maintenance", "cancel_only", "post_only"))), now)
             case "open":
@@ -70,7 +80,7 @@ class Exchange:
         for symbol in SYMBOLS:
             self.core.exchange.set_status(symbol, MarketStatus.ONLINE)
 
-    def _change(self, change: Money | System | Pair | Rules, now: Time) -> None:
+    def _change(self, change: Change, now: Time) -> None:
         carry_out(self.core, self.tariff, change, now)
 
     def _withdraw(self, wanted: Amount, now: Time) -> None:
@@ -120,8 +130,8 @@ def _deposit(core: Core, money: Iterable[str], now: Time) -> None:
 
 
 def _crowd(symbol: str, seed: int, start: Time) -> Crowd:
-    base, quote = symbol.split("/")
+    base = symbol.partition("/")[0]
     known = reference_price(base, date.max)
     assert known is not None, f"{base} has no price"
     path = Walk(float(known[0]), VOLATILITY, Dice(2 * seed), start)
-    return Crowd(habits(base, quote), path, Dice(2 * seed + 1), Time(start + STEP))
+    return Crowd(CROWD, path, Dice(2 * seed + 1), Time(start + STEP))

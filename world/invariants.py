@@ -32,7 +32,7 @@ from lotwise.engine.sight import EXIT_TRIES
 from lotwise.engine.state import State
 from lotwise.ledger.postings import HELD
 from lotwise.venues.kraken.venue import UNDECIDED
-from world.exchange import Exchange
+from world.exchange import SYMBOLS, Exchange
 from world.network import Network
 from world.shadow import Noted, Shadow
 from world.sockets import PUBLIC, Streams
@@ -256,11 +256,16 @@ class Invariants:
             noted = self._shadow.orders.get(name)
             dead = noted is not None and noted.status in (Status.DEAD, Status.REJECTED)
             self._require("11 by evidence", not dead, now, (noted, taken))
-        owned = dict(truth.moved)
-        owned["USDT"] = owned.get("USDT", ZERO) + self._allotment
+        assets = {asset for symbol in SYMBOLS for asset in symbol.split("/")}
+        owned = {asset: truth.moved.get(asset, ZERO) for asset in assets}
+        owned["USDT"] += self._allotment
+        # Where the owner took of ours, what was ordered before may be more than is left.
+        owned = {asset: number for asset, number in owned.items() if number <= truth.total(asset)}
         for name, waiting in truth.open_orders():
             asset = waiting.held.asset
-            owned[asset] = owned.get(asset, ZERO) - waiting.held.number
+            if asset not in owned:
+                continue
+            owned[asset] -= waiting.held.number
             which = "13 sells what is owned" if waiting.order.side is Side.SELL else "14 spends what is free"
             self._require(which, owned[asset] >= 0, now, (name, owned[asset], asset))
         for asset, number in owned.items():

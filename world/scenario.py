@@ -38,6 +38,9 @@ HEALING = 10 * MINUTE
 LAST_ENTRY = 4 * MINUTE
 """So long into the healing phase entries go on; then what is held is sold."""
 
+MARKET_SECONDS = 2
+"""So often the public streams tell; the account's tells each second."""
+
 AGAIN_SECONDS = 10.0
 """After a start that Kraken did not let happen, the next."""
 
@@ -136,7 +139,7 @@ class World:
         now = self.loop.now()
         for act in self.weather.due(now):
             self._act(act)
-        self.streams.pulse()
+        self.streams.pulse(None if now // 1000 % MARKET_SECONDS == 0 else PRIVATE)
         if lives.done():
             lives.result()
             raise AssertionError("the lives of a scenario do not end")

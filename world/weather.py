@@ -15,7 +15,17 @@ MOST_LAG = 25_000
 """Milliseconds by which the lists of ended orders and trades lag at most: within the bound that the client
 assumes, less the time that a look-up takes."""
 
-KINDS = ("hand order", "hand trade", "deposit", "withdrawal", "maintenance", "rules", "pair")
+KINDS = (
+    "hand order",
+    "hand trade",
+    "deposit",
+    "withdrawal",
+    "maintenance",
+    "rules",
+    "pair",
+    "fees",
+    "coins leave",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,9 @@ class LiveRun:
             async for one in venue.events(event, self.engine.stops):
                 yield one
             return
+        if isinstance(event, MarketUpdate):
+            for passed in event.passed.values():
+                yield passed
         client_id = getattr(event, "client_id", None)
         if client_id is None or client_id in state.orders or client_id in state.ended:
             yield event
@@ -140,7 +143,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         keeper.ask if keeper else lambda: None,
         lambda why: ports.tell(f"market data lost: {why}"),
     )
-    feed = LiveFeed(watched, ports.rest, ports.public, outlet)
+    feed = LiveFeed(watched, ports.rest, ports.public, outlet, after=state.time)
     run = LiveRun(engine, venue, journal, inbox, feed, watched.symbols)
     await feed.load()
     _take_up(run)

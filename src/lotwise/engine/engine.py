@@ -304,7 +304,10 @@ class Engine(Seller):
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:
         """An order's answer as evidence on the pair's minimums, where it is some."""
         symbol, known = order.symbol, self.state.evidence.get(order.symbol)
-        price = order.price or self.quotes[symbol].bid
+        quote = self.quotes.get(symbol)
+        price = order.price or (quote.bid if quote is not None else None)
+        if price is None:
+            return  # a market order while no price is known teaches nothing of costs
         notional = EXACT.multiply(price, order.quantity)
         if isinstance(report, Accepted):
             left = known and taught_by_acceptance(known, order.quantity, notional)

@@ -80,8 +80,11 @@ class Seller(Sight):
             yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
             return
         order = exit_order(self._name(), holding, market, purpose, time)
+        quote = self.quotes.get(symbol)
         if not self.status(symbol).takes(Side.SELL, order.price is not None, post_only=False):
-            order = with_limit(order, lowest_price(market, self.quotes[symbol], self.plan.slippage))
+            if quote is None:
+                return  # there is no price to set a limit by: the next bar tries again
+            order = with_limit(order, lowest_price(market, quote, self.plan.slippage))
         yield self._write(Submit(order))
 
     def _ended(self, ended: OrderState, holding: Holding, time: Time) -> Iterator[Record]:

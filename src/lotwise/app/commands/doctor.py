@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_j
 from lotwise.domain.values import plain
 from lotwise.engine.records import Listed
 from lotwise.kraken.signature import Credentials
+from lotwise.venues.kraken.captures import PRIVATE, PUBLIC, Redactor, capture
 from lotwise.venues.kraken.facts import key_info, pairs, server_time
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
@@ -52,10 +54,22 @@ class Finding:
 @click.command(name="doctor")
 @click.option("--config", type=click.Path(path_type=Path), help="A config.json or .toml.")
 @click.option("--preset", help="The preset of the run that is to be live.")
+@click.option(
+    "--capture",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Save Kraken's answers there, without ids, names and amounts of other assets: as evidence.",
+)
 @place_options
 @json_option
 def command(
-    config: Path | None, preset: str | None, base_url: str, ws_url: str | None, as_json: bool
+    config: Path | None,
+    preset: str | None,
+    folder: Path | None,
+    base_url: str,
+    ws_url: str | None,
+    as_json: bool,
 ) -> None:
     """Look at everything that a live run needs, without placing an order.
 
@@ -63,7 +77,7 @@ def command(
     exchange cannot be asked.
     """
     settings = load_settings(config, preset, {})
-    found = asyncio.run(examine(settings, Place(base_url, ws_url)))
+    found = asyncio.run(examine(settings, Place(base_url, ws_url), folder))
     if as_json:
         click.echo(to_json({"findings": found, "fine": all(f.verdict is not Verdict.BAD for f in found)}))
     else:
@@ -73,7 +87,7 @@ def command(
         raise SystemExit(UNAVAILABLE if bad[0].check == "Kraken" else UNSAFE)
 
 
-async def examine(settings: Settings, place: Place) -> list[Finding]:
+async def examine(settings: Settings, place: Place, folder: Path | None = None) -> list[Finding]:
     """All rows, in the order in which one would mend them."""
     key, found = _key()
     found += _disk()
@@ -86,6 +100,8 @@ async def examine(settings: Settings, place: Place) -> list[Finding]:
         if key is not None:
             found += await _asked("key", lambda: _permissions(rest))
         found += await _asked("pairs", lambda: _pairs(rest, settings))
+        if folder is not None:
+            found += await _asked("capture", lambda: _captures(rest, settings, folder))
     return found
 
 
@@ -203,6 +219,30 @@ def _pair(symbol: str, listed: Listed) -> Finding:
     least = f"minimum {plain(listed.listing.min_quantity)} {symbol.partition('/')[0]}"
     open_ = listed.status == "online"
     return Finding(symbol, Verdict.FINE if open_ else Verdict.WARNING, f"{listed.status}, {least}, {fees}")
+
+
+async def _captures(rest: Rest, settings: Settings, folder: Path) -> list[Finding]:
+    """Kraken's answers saved, and whether we read them."""
+    redactor = Redactor(await pairs(rest, settings.pairs, clock()))
+    found: list[Finding] = []
+    for endpoint in (*PUBLIC, *(PRIVATE if rest.has_key else ())):
+        found += await _asked(f"capture {endpoint}", partial(_capture, rest, endpoint, redactor, folder))
+    return found
+
+
+async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) -> list[Finding]:
+    told = await capture(rest, endpoint, redactor)
+    file = folder / f"{endpoint}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(told.text(), encoding="utf-8")
+    except OSError as trouble:
+        raise Problem(f"{file}: {trouble.strerror}", UNAVAILABLE) from None
+    check, seen = f"capture {endpoint}", f"{told.read} read, saved in {file}"
+    if told.problem is None:
+        return [Finding(check, Verdict.FINE, seen)]
+    remedy = "our reading of Kraken is wrong here: look through the file, and report it"
+    return [Finding(check, Verdict.WARNING, f"{seen}, then {told.problem}", remedy)]
 
 
 def _show(found: list[Finding]) -> None:

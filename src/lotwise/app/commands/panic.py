@@ -179,7 +179,7 @@ def _done(receipt: Receipt, path: Path) -> Iterator[str]:
         yield f"Still held: {_number(held['quantity'])} of {held['symbol']}{why}"
     yield "Done." if receipt["done"] else "NOT all of it is done yet: ask again, or see `lotwise reconcile`."
     if receipt["by"] != "the run":
-        yield f"No run is on now: stops are watched only by one. lotwise run --live --journal {path}"
+        yield f"No run is on now, and stops are watched only by one: lotwise run --live --journal {path}"
 
 
 def _number(told: Decimal | str) -> str:

@@ -95,7 +95,10 @@ def _show(books: Books, path: Path) -> None:
     if books.assets:
         console.print(table)
     if books.orders:
-        table = Table("Order", "Pair", "", "Quantity", "Since", "Here", "At Kraken", "Meaning", box=None)
+        table = Table(box=None)
+        for name in ("Order", "Pair", "", "Quantity", "Since", "Here", "At Kraken"):
+            table.add_column(name, no_wrap=True, overflow="fold")
+        table.add_column("Meaning")
         for order in books.orders:
             head = order.name, order.symbol, order.side, plain(order.quantity), when(order.since)
             table.add_row(*head, order.here, order.kraken, order.meaning)
