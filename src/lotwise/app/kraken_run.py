@@ -1,6 +1,5 @@
 """`lotwise run --feed kraken` and `--live`: who may trade, with how much, and then the loop."""
 
-import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -9,9 +8,10 @@ from typing import Any
 
 import click
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 
+from lotwise.app.accounts import account_name, lock_of, nonces_of
 from lotwise.app.journals import problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest
 from lotwise.app.live import LIVE, PAPER, LiveRun, NoPairs, Ports, allotment_of, open_live
@@ -34,9 +34,6 @@ from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
 
-HOME = Path.home() / ".lotwise"
-"""Locks and nonce marks of accounts: one for each key, whatever the working directory."""
-
 FARTHEST = 3_000
 """Milliseconds between our clock and Kraken's (which tells whole seconds) beyond which nothing is sent."""
 
@@ -58,10 +55,8 @@ def run_on_kraken(settings: Settings, place: Place, asked: Asked, path: Path) ->
         if key is None:
             with Journal(path) as journal:
                 return _run(settings, place, asked, journal, console, None)
-        name = hashlib.sha256(key.key.encode()).hexdigest()[:12]
-        HOME.mkdir(mode=0o700, exist_ok=True)
-        with FileLock(HOME / f"{name}.lock", timeout=0), Journal(path) as journal:
-            return _run(settings, place, asked, journal, console, (key, HOME / f"{name}.nonce"))
+        with lock_of(key), Journal(path) as journal:
+            return _run(settings, place, asked, journal, console, (key, nonces_of(key)))
     except Timeout:
         raise Problem("another lotwise run trades with this key; stop it first", UNSAFE) from None
     except Unfoldable as bad:
@@ -174,4 +169,4 @@ async def _check_key(rest: Rest, key: Credentials) -> str:
     if info.lacks:
         lacking = ", ".join(sorted(info.lacks))
         raise Problem(f"this key lacks {lacking}: allow it on Kraken's key page", UNSAFE)
-    return hashlib.sha256((info.account or key.key).encode()).hexdigest()[:12]
+    return account_name(info, key)

@@ -298,7 +298,7 @@ class Engine(Seller):
         if isinstance(report, Rejected | Accepted):
             yield from self._learn(now.order, report)
         holding = self.state.holdings.get(now.order.symbol)
-        if now.status in ENDED and holding is not None:
+        if now.status in ENDED and before.status not in ENDED and holding is not None:
             yield from self._ended(now, holding, report.time)
 
     def _learn(self, order: Order, report: Rejected | Accepted) -> Iterator[Record]:

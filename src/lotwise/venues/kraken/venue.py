@@ -183,7 +183,7 @@ class KrakenVenue:
         while True:
             await asyncio.sleep(pauses.pop(0) if pauses else LOOK_EVERY)
             known, asked_at = self._state.order(order.client_id), self._clock()
-            if known.status in ENDED:
+            if known.status in ENDED and (known.venue_id is not None or not known.filled):
                 return
             try:
                 told = await self._fate(known)
