@@ -115,10 +115,14 @@ class Reconciler:
             explained = EXACT.add(before, moved.get(asset, ZERO) if done else ZERO)
             if number != explained:
                 result.differences[asset] = EXACT.subtract(number, explained)
+            elif number < 0 and EXACT.add(state.ledger.free(asset).number, number) < 0:
+                result.differences[asset] = number  # it cannot have left while our books hold it for orders
             elif number < 0:
                 result.events.append(Deposited(Amount(number, asset), now))
             foreign[asset] = max(number, ZERO)
-        if not result.differences:
+        if result.differences:
+            result.events.clear()  # all or nothing: what is told now must not be told again
+        else:
             last = max((row.time for row in rows), default=done.time if done else now)
             seen = tuple(sorted(row.ledger_id for row in rows))
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
