@@ -2,10 +2,11 @@
 explains stops entries."""
 
 from collections.abc import Callable, Coroutine
+from decimal import Decimal
 from typing import Any
 
 from lotwise.domain.orders import Fill, Status
-from lotwise.domain.values import amount
+from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Deposited, Reconciled, Unexplained
 from lotwise.venues.kraken.reconcile import Reconciler, unexplained
 from tests.test_live_orders import World, buy, status, world
@@ -111,5 +112,9 @@ def test_a_difference_that_nothing_explains_stops_entries() -> None:
         assert isinstance(event, Unexplained) and "lacks 1 USDT" in event.why
         made.fold([event])
         assert made.state.unexplained
+        made.theirs.core.deposit("a", amount("1 USDT"), made.loop.now())
+        made.fold([Deposited(Amount(Decimal(-1), "USDT"), made.loop.now())])
+        await told(made, reconciler)
+        assert made.state.unexplained is None, "entries go on once the books agree"
 
     reconciled(scenario)

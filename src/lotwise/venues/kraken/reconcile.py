@@ -126,7 +126,7 @@ class Reconciler:
             last = max((row.time for row in rows), default=done.time if done else now)
             seen = tuple(sorted(row.ledger_id for row in rows))
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
-            if changed:
+            if changed or state.unexplained is not None:
                 result.events.append(Reconciled(foreign, seen, max(last, done.time if done else last)))
         return result
 
