@@ -4,9 +4,11 @@ Law: one process trades with a key. Files are named by a hash that tells nothing
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lotwise.kraken.signature import Credentials
 from lotwise.venues.kraken.facts import KeyInfo
@@ -24,6 +26,21 @@ def nonces_of(key: Credentials) -> Path:
     """Where the highest nonce of a key is marked. Only for who has its lock: the mark lies ahead, and the
     calls of another would be refused after one above it."""
     return _file(key, "nonce")
+
+
+@contextmanager
+def own_nonces(key: Credentials) -> Iterator[Path | None]:
+    """The mark of nonces for calls beside those of runs: None while one trades with the key."""
+    lock = lock_of(key)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield None
+        return
+    try:
+        yield nonces_of(key)
+    finally:
+        lock.release()
 
 
 def account_name(info: KeyInfo, key: Credentials) -> str:

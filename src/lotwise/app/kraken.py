@@ -64,4 +64,8 @@ async def open_rest(
     """A client, closed at the end. The environment's proxy is used, redirects are not followed."""
     headers = {"User-Agent": AGENT}
     async with httpx.AsyncClient(base_url=place.base_url, headers=headers, timeout=10.0) as http:
-        yield Rest(http, clock, credentials, Nonces(nonces, clock))
+        given = Nonces(nonces, clock)
+        try:
+            yield Rest(http, clock, credentials, given)
+        finally:
+            given.close()

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lotwise.app.accounts import own_nonces
 from lotwise.app.journals import RUNS
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
@@ -91,18 +93,22 @@ async def examine(settings: Settings, place: Place, folder: Path | None = None) 
     """All rows, in the order in which one would mend them."""
     key, found = _key()
     found += _disk()
-    async with open_rest(place, key) as rest:
-        reachable = await _asked("Kraken", lambda: _clock(rest))
-        found += reachable
-        if reachable[0].verdict is Verdict.BAD:
-            return found
-        found += await _asked("status", lambda: _status(rest))
-        if key is not None:
-            found += await _asked("key", lambda: _permissions(rest))
-        found += await _asked("pairs", lambda: _pairs(rest, settings))
-        if folder is not None:
-            found += await _asked("capture", lambda: _captures(rest, settings, folder))
+    with own_nonces(key) if key else nullcontext() as nonces:
+        async with open_rest(place, key, nonces) as rest:
+            found += await _of_kraken(rest, settings)
+            if folder is not None and all(f.check != "Kraken" or f.verdict is Verdict.FINE for f in found):
+                found += await _asked("capture", lambda: _captures(rest, settings, folder))
     return found
+
+
+async def _of_kraken(rest: Rest, settings: Settings) -> list[Finding]:
+    found = await _asked("Kraken", lambda: _clock(rest))
+    if found[0].verdict is Verdict.BAD:
+        return found
+    found += await _asked("status", lambda: _status(rest))
+    if rest.has_key:
+        found += await _asked("key", lambda: _permissions(rest))
+    return found + await _asked("pairs", lambda: _pairs(rest, settings))
 
 
 async def _asked(check: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:

@@ -1,16 +1,13 @@
 """`lotwise reconcile`: our books beside Kraken's, each asset and each order, and what a difference means."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from filelock import Timeout
 from rich.console import Console
 from rich.table import Table
 
-from lotwise.app.accounts import lock_of, nonces_of
+from lotwise.app.accounts import own_nonces
 from lotwise.app.books import Books, compared, live_state
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
@@ -57,33 +54,19 @@ def command(journal: Path | None, base_url: str, ws_url: str | None, as_json: bo
 
 
 async def _look(path: Path, place: Place, key: Credentials) -> Books:
-    """Look until all is explained, or a difference has stayed. Raises Refused, NoAnswer, JournalError."""
-    with _nonces(key) as nonces:
+    """Look once, or while a run goes on until all is explained or a difference has stayed. Raises Refused,
+    NoAnswer, JournalError, Unfoldable."""
+    with own_nonces(key) as nonces:
+        if nonces is None:
+            click.echo("note: a run trades with this key; another key for this would be safer", err=True)
         async with open_rest(place, key, nonces) as rest:
             books = await compared(live_state(path), rest, clock)
-            for _ in range(STRIKES - 1):
+            for _ in range(STRIKES - 1 if nonces is None else 0):
                 if books.clean:
                     break
                 await asyncio.sleep(PAUSE)
                 books = await compared(live_state(path), rest, clock)
             return books
-
-
-@contextmanager
-def _nonces(key: Credentials) -> Iterator[Path | None]:
-    """The key's mark of nonces, unless a run has it: then it lies ahead, and the run's own calls would be
-    refused after ours."""
-    lock = lock_of(key)
-    try:
-        lock.acquire()
-    except Timeout:
-        click.echo("note: a run trades with this key; another key for this would be safer", err=True)
-        yield None
-        return
-    try:
-        yield nonces_of(key)
-    finally:
-        lock.release()
 
 
 def _show(books: Books, path: Path) -> None:

@@ -27,6 +27,11 @@ class Nonces:
             self._write(self._last + AHEAD)
         return self._last
 
+    def close(self) -> None:
+        """A clean end: the mark is the last that was given out, so that the next run need not leap."""
+        if self._path is not None and self._last > 0:
+            self._write(self._last)
+
     def _write(self, mark: int) -> None:
         assert self._path is not None
         draft = self._path.with_suffix(".draft")
