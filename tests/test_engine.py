@@ -62,7 +62,12 @@ def told(
 ) -> tuple[Run, list[Record]]:
     """The run of these candles and all its records; `changing`: what the exchange does to its rules."""
     records: list[Record] = []
-    keys = {"dry_run_wallet": 10, "pairs": ",".join(candles), "paper__spread": 0, "paper__volume_share": 0}
+    keys: dict[str, Any] = {
+        "dry_run_wallet": 10,
+        "pairs": ",".join(candles),
+        "paper__spread": 0,
+        "paper__volume_share": 0,
+    }
     keys |= overrides
     settings = settings_of(**keys)
     with Journal(tmp_path / "engine.journal") as journal:

@@ -1,13 +1,10 @@
 """What comes from outside during a run: money that comes or leaves, and pairs that close and open again."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,10 +14,9 @@ from lotwise.app.loop import trade
 from lotwise.app.rules import rules_in_force
 from lotwise.app.settings import Settings, load_settings
 from lotwise.app.wire import Run, engine_of, exchange_of, flows, plan_of
-from lotwise.domain.market import FeeAsset, Market, MarketStatus
+from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected
 from lotwise.domain.values import Amount, Time
-from lotwise.engine.codec import fold, state_hash
 from lotwise.engine.ports import Stops
 from lotwise.engine.records import (
     Decided,
@@ -39,7 +35,7 @@ from lotwise.engine.records import (
 )
 from lotwise.engine.state import State, apply
 from lotwise.markets import UnknownMarket
-from lotwise.store.journal import Journal, read
+from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles
 from lotwise.venues.feeds import RecordedFeed
 from lotwise.venues.simulated import ACCOUNT, SimulatedVenue, listed
@@ -147,118 +143,6 @@ def usdt(number: str, bar: int) -> Deposited:
     return Deposited(Amount(D(number), "USDT"), at(bar))
 
 
-def spread_out(market: Market, random: Random) -> Market:
-    """The rules with one of them changed."""
-    factor = D(random.choice(["0.5", "1", "1.5", "2", "4", "8"]))
-    match random.choice(["ordermin", "ordermin", "costmin", "tick", "lot", "fees", "most"]):
-        case "ordermin":
-            return replace(market, min_quantity=market.min_quantity * factor)
-        case "costmin":
-            return replace(market, min_notional=D("0.5") * factor)
-        case "tick":
-            return replace(market, tick_size=market.tick_size * random.choice([1, 5, 10]))
-        case "lot":
-            return replace(
-                market, lot_step=D(1).scaleb(market.min_quantity.adjusted() - random.randint(0, 3))
-            )
-        case "fees":
-            return replace(market, maker_fee=D("0.0025") * factor / 2, taker_fee=D("0.004") * factor / 2)
-        case _:
-            return replace(market, max_quantity=market.min_quantity * random.choice([1, 3, 40]))
-
-
-class Shifting:
-    """Rules that change at set times, each on those before it or on the first; one history for one seed."""
-
-    def __init__(self, random: Random, symbols: list[str], times: list[Time], fee_asset: FeeAsset) -> None:
-        firsts = {symbol: market_of(symbol, fee_asset=fee_asset) for symbol in symbols}
-        self.steps = {symbol: [(Time(0), market)] for symbol, market in firsts.items()}
-        for time in times:
-            steps = self.steps[random.choice(symbols)]
-            steps.append((time, spread_out(steps[random.choice([0, -1])][1], random)))
-
-    def __call__(self, calm: Market, time: Time) -> Market:
-        return self.at(calm.symbol, time)
-
-    def at(self, symbol: str, time: Time) -> Market:
-        return self.steps[symbol][self.changes(symbol, time)][1]
-
-    def changes(self, symbol: str, time: Time) -> int:
-        """How often the rules of a pair had changed by then."""
-        return sum(since <= time for since, _ in self.steps[symbol]) - 1
-
-
-def walk(random: Random, symbol: str, timeframe: str, many: int) -> Candles:
-    """A wild walk of so many bars, of which some are missing; each trades about what a small order is."""
-    bar, (price, step) = {"15m": HOUR // 4, "1h": HOUR, "4h": 4 * HOUR}[timeframe], STARTS[symbol]
-    rows: list[tuple[int, int, int, int]] = []
-    dates: list[int] = []
-    volumes: list[float] = []
-    for number in range(many):
-        points = [price]
-        for _ in range(4):
-            points.append(max(1, points[-1] + random.randint(-price // 60 - 1, price // 60 + 1)))
-        if random.random() < 0.03:
-            points[1:] = [max(1, point * random.choice([70, 90, 110, 130]) // 100) for point in points[1:]]
-        if random.random() < 0.95 or not rows:
-            rows.append((price, max(points), min(points), points[-1]))
-            dates.append(START + bar * number)
-            volumes.append(random.choice([0.0, 1.0, 30.0, 1e4]) * random.random() / (price * float(step)))
-        price = points[-1]
-    first, high, low, last = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
-    times = np.array(dates, dtype=np.int64)
-    return Candles(symbol, timeframe, times, first, high, low, last, step, np.array(volumes))
-
-
-STARTS = {SOL: (18000, D("0.01")), ADA: (780000, D("0.000001")), "DOGE/USDT": (22300, D("0.00001"))}
-
-
-def wishes_drawn(random: Random, many: int) -> list[float]:
-    often = random.choice([0.1, 0.5])
-    return [random.choice([1.0, 0.7, 0.4, -0.5]) if random.random() < often else 0.0 for _ in range(many)]
-
-
-def world_drawn(random: Random, many: int = 60) -> tuple[World, Settings]:
-    """A world in which much happens, and settings to live in it."""
-    pick, timeframe = random.choice, random.choice(["15m", "1h", "4h", "4h"])
-    symbols = random.sample(sorted(STARTS), random.randint(1, 3))
-    candles = {symbol: walk(random, symbol, timeframe, many) for symbol in symbols}
-    bar = candles[symbols[0]].bar
-    times = [Time(START + bar * number) for number in range(1, many)]
-    fee_asset = pick(list(FeeAsset))
-    rules = Shifting(random, symbols, sorted(random.sample(times, pick([0, 3, 12]))), fee_asset)
-    happenings: list[Deposited | Listed] = []
-    for time in sorted(random.sample(times, pick([0, 2, 8]))):
-        symbol = pick(symbols)
-        if random.random() < 0.4:
-            happenings.append(Deposited(Amount(D(pick(["10", "2.5", "-0.00001", "-1", "-4"])), "USDT"), time))
-        else:
-            status = pick([MarketStatus.ONLINE, MarketStatus.ONLINE, *MarketStatus])
-            happenings.append(replace(listed(rules.at(symbol, time), time), status=status))
-    settings = {
-        "timeframe": timeframe,
-        "dry_run_wallet": pick(["2.6", "5", "12", "60"]),
-        "max_open_trades": pick([1, 2, 4]),
-        "stoploss": pick(["-0.01", "-0.03", "-0.2"]),
-        "target": pick(["0.012", "0.03", "0.1"]),
-        "trailing_stop": pick([0, 0, "0.02"]),
-        "max_hold_bars": pick([0, 0, 7]),
-        "sizing__max_order_size_usdt": pick([3, 10, 30]),
-        "sizing__tier_min_costs__TIER_1": pick(["0", "2.5"]),
-        "sizing__tier_min_costs__MEME": pick(["0", "2.5"]),
-        "sizing__fee_asset": fee_asset,
-        "entry__style": pick(["maker", "maker", "taker", "maker_then_taker"]),
-        "entry__lifetime_bars": pick([1, 3]),
-        "entry__replaces": pick([0, 2]),
-        "limits__drawdown": pick([0, "0.2"]),
-        "limits__cooldown_bars": pick([0, 5]),
-        "paper__volume_share": pick([0, "0.3", "0.01"]),
-    }
-    wishes = {symbol: wishes_drawn(random, many) for symbol in symbols}
-    world = World(candles, wishes, tuple(happenings), rules)
-    return world, settings_in(world, **settings)
-
-
 FLAT = [CALM] * 6
 
 
@@ -322,12 +206,12 @@ def test_money_that_comes_or_leaves_is_neither_gain_nor_loss_to_the_limits(tmp_p
 
 @pytest.mark.parametrize("limit", ["limits__daily_loss", "limits__drawdown"])
 def test_a_deposit_does_not_make_a_loss_undone(tmp_path: Path, limit: str) -> None:
-    """0.36 of 10 is lost; with 10 more the fall is 0.36 of 20."""
+    """0.36 of 10 is lost; with 10 more the fall is 3.6 % still."""
     rows = [CALM, (10000, 10010, 9600, 9650), *[(9650, 9660, 9640, 9650)] * 4]
     world = World({SOL: bars(SOL, *rows)}, {SOL: [1, 0, 0, 1]}, (usdt("10", 3),))
-    _, records = live(tmp_path / "j", world, **{limit: "0.015"})
+    _, records = live(tmp_path / "j", world, **{limit: "0.03"})
     assert of(records, Decided)[1].reason == limit.removeprefix("limits__").upper()
-    _, records = live(tmp_path / "above", world, **{limit: "0.02"})
+    _, records = live(tmp_path / "above", world, **{limit: "0.04"})
     assert of(records, Decided)[1].reason is None
 
 
@@ -479,59 +363,3 @@ def test_a_halted_run_does_nothing_and_a_reducing_one_only_sells(tmp_path: Path)
         (Purpose.ENTRY, ADA, at(8)),
     ]
     assert {d.reason for d in of(records, Decided)} == {None, Skip.RESTRICTED}
-
-
-WORLDS = 40
-
-
-def test_the_journal_is_the_same_with_skipping_and_without_whatever_happens(
-    tmp_path: Path, say: list[str]
-) -> None:
-    kinds: Counter[str] = Counter()
-    for seed in range(WORLDS):
-        world, settings = world_drawn(Random(seed))
-        rows = []
-        for skips in (True, False):
-            path = tmp_path / f"{seed}-{skips}"
-            with Journal(path) as journal:
-                whole(born(world, settings, journal, skips))
-            rows.append([(row.kind, row.body) for row in read(path)])
-        assert rows[0] == rows[1], f"world {seed}"
-        kinds += Counter(kind for kind, _ in rows[0])
-    told = ("Submit", "Fill", "Listed", "Deposited", "Stranded")
-    say.append(
-        f"skipping in {WORLDS} worlds where much happens: " + ", ".join(f"{kinds[k]} {k}" for k in told)
-    )
-    assert min(kinds[kind] for kind in told) > 20
-
-
-class Stopped(Exception):
-    """What ends a run before its time."""
-
-
-def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_whatever_happens(tmp_path: Path) -> None:
-    """And what it was when it stopped is the fold of what was written down by then."""
-    for seed in range(WORLDS):
-        random = Random(seed)
-        world, settings = world_drawn(random)
-        stop = min(candles.dates[0] for candles in world.candles.values()) + HOUR * random.randint(4, 60)
-        paths = [tmp_path / f"{seed}-{part}" for part in ("whole", "before", "after")]
-
-        def watch(run: Run, update: MarketUpdate, _: list[Record], stop: int = stop) -> None:
-            if update.time >= stop:
-                raise Stopped
-
-        with Journal(paths[0]) as journal:
-            whole(born(world, settings, journal))
-        state = begun(settings)
-        with Journal(paths[1]) as journal:
-            before = born(world, settings, journal)
-            with suppress(Stopped):
-                whole(before, watch)
-        for row in read(paths[1]):
-            fold(state, row.kind, row.body)
-        assert state_hash(state) == state_hash(before.engine.state), f"world {seed}"
-        with Journal(paths[2]) as journal:
-            whole(born(world, settings, journal, state=state))
-        told, *parts = [[(row.kind, row.body) for row in read(path)] for path in paths]
-        assert parts[0] + parts[1] == told, f"world {seed}"

@@ -1,4 +1,4 @@
-"""Twenty accounts and a crowd: whatever they do, and whatever goes wrong on the way, nothing is made or lost."""
+"""Twenty accounts and a crowd: whatever they do, and whatever goes wrong, nothing is made or lost."""
 
 import os
 from decimal import Decimal

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lotwise.domain.values import (
@@ -222,6 +223,7 @@ class Listing:
     max_quantity: Decimal | None = None
 
 
+@lru_cache(maxsize=256)
 def market_of(
     listing: Listing, maker_fee: Decimal, taker_fee: Decimal, fee_asset: FeeAsset = FeeAsset.QUOTE
 ) -> Market:

@@ -9,7 +9,7 @@ from lotwise.domain.orders import Opportunity, Order, OrderType, Purpose, TimeIn
 from lotwise.domain.policy import Policy
 from lotwise.domain.sizing import Refused, Sized, size_order
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down, round_up
-from lotwise.engine.exits import lowest_price
+from lotwise.engine.exits import lowest_price, salable
 
 LEAST = Policy(cap=Decimal(10) ** 15, fraction=Decimal("0.000001"))
 """The policy whose share is nothing: what it sizes is the smallest order that the exchange takes."""
@@ -48,7 +48,7 @@ def sells(quantity: Decimal, market: Market, price: Decimal) -> bool:
 def _sale(held: Decimal, top_up: Sized | None, market: Market, at: tuple[Quote, Decimal, Decimal]) -> WayOut:
     quote, slippage, price = at
     worst = lowest_price(market, quote, slippage)
-    quantity = round_down(EXACT.add(held, top_up.received if top_up else Decimal(0)), market.lot_step)
+    quantity = salable(EXACT.add(held, top_up.received if top_up else Decimal(0)), market)
     notional = EXACT.multiply(quantity, worst)
     fee = round_up(EXACT.multiply(notional, market.taker_fee), market.quote_unit)
     gets = EXACT.subtract(round_down(notional, market.quote_unit), fee)

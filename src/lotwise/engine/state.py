@@ -25,7 +25,7 @@ from lotwise.domain.orders import (
     TimedOut,
     after,
 )
-from lotwise.domain.values import EPOCH, EXACT, Side, Time, ratio_up, round_up
+from lotwise.domain.values import EPOCH, EXACT, Side, Time, ratio_up, round_up, steps_up
 from lotwise.engine.records import (
     Cancel,
     Decided,
@@ -229,11 +229,11 @@ def _deposit(state: State, record: Deposited) -> None:
         state.stake = amount.asset
     if amount.asset == state.stake:
         state.totals.deposits = EXACT.add(state.totals.deposits, amount.number)
-        if not first:
-            peak = EXACT.add(state.totals.peak_equity, amount.number)
-            state.totals.peak_equity = max(Decimal(0), peak)
+        if not first and state.marked is not None:
+            worth = state.marked.equity
+            state.totals.peak_equity = _in_proportion(state.totals.peak_equity, worth, amount.number)
             if state.day_equity is not None:
-                state.day_equity = max(Decimal(0), EXACT.add(state.day_equity, amount.number))
+                state.day_equity = _in_proportion(state.day_equity, worth, amount.number)
         return
     symbol, left = f"{amount.asset}/{state.stake}", state.ledger.total(amount.asset).number
     holding = state.holdings.get(symbol)
@@ -241,6 +241,15 @@ def _deposit(state: State, record: Deposited) -> None:
         holding.position = after_withdrawal(holding.position, left)
         if not left:
             del state.holdings[symbol]
+
+
+def _in_proportion(height: Decimal, worth: Decimal, moved: Decimal) -> Decimal:
+    """A height of the equity after money moved, such that the fall from it is the fraction that it was."""
+    after_it = EXACT.add(worth, moved)
+    if worth <= 0 or after_it <= 0:
+        return max(Decimal(0), EXACT.add(height, moved))
+    units = steps_up(EXACT.multiply(height, after_it), EXACT.multiply(worth, COST_UNIT))
+    return EXACT.multiply(Decimal(units), COST_UNIT)
 
 
 def _decide(state: State, record: Decided) -> None:

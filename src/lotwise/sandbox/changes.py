@@ -116,6 +116,9 @@ def checked(adapter: TypeAdapter[Any], plain: Mapping[str, Any]) -> Any:
         return adapter.validate_python({key: _exact(value) for key, value in plain.items()})
     except ValidationError as bad:
         error = bad.errors()[0]
+        own = error.get("ctx", {}).get("error")
+        if isinstance(own, BadField):
+            raise own from None
         place = ".".join(str(part) for part in error["loc"]) or "entry"
         raise BadField(place, error["msg"]) from None
 

@@ -6,7 +6,6 @@ the number of connections. Nothing here knows of exchanges.
 """
 
 import asyncio
-import socket
 from asyncio import TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -29,6 +28,7 @@ MAX_FRAMES = 4_096
 """A WebSocket message comes in so many parts at most."""
 
 MAX_CONNECTIONS = 4_096
+BACKLOG = 2_048
 HEAD_SECONDS = 10.0
 """So long a connection may take for the head of its first request, and a request for its head."""
 
@@ -129,10 +129,10 @@ class Server:
     async def begin(self, host: str, port: int) -> None:
         """Listen; port 0 takes a free one. Raises OSError."""
         self._config.load()
-        bound = socket.create_server((host, port), family=_family(host), backlog=2048)
-        self.port = bound.getsockname()[1]
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, sock=bound, backlog=2048)
+        # The loop makes the socket itself: on one that it is handed it would leave Nagle's delay on.
+        self._server = await loop.create_server(self._connection, host, port, backlog=BACKLOG)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Take no more, let what is under way end, and close."""
@@ -152,10 +152,6 @@ class Server:
 
     def _connection(self) -> Http:
         return Http(self._config, self._state, {})
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 async def answer(send: Send, status: int, body: bytes, kind: str, last: bool = False) -> None:

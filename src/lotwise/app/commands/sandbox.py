@@ -139,7 +139,8 @@ def _lines(sandbox: Running, label: str) -> list[str]:
         f'ccxt: ccxt.kraken({{"apiKey": KEY, "secret": SECRET, {urls}}})',
         f'python-kraken-sdk: Trade({keys}, url="{url}"), SpotWSClient({keys}, rest_url="{url}", '
         f'ws_url="{ws}", auth_ws_url="{auth}")',
-        f"lotwise: lotwise run --live --base-url {url} --ws-url {ws}",
+        "lotwise: KRAKEN_API_KEY=KEY KRAKEN_API_SECRET=SECRET "
+        f"lotwise run --live --base-url {url} --ws-url {ws}",
     ]
 
 
