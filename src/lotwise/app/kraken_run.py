@@ -166,6 +166,10 @@ async def _check_key(rest: Rest, key: Credentials) -> str:
         raise Problem(text, UNSAFE if isinstance(trouble, Refused) else UNAVAILABLE) from None
     if info.may_withdraw:
         raise Problem("this key may withdraw money: make one that cannot; lotwise refuses it", UNSAFE)
+    if info.nonce_window:
+        raise Problem(
+            "this key has a nonce window: set it to 0 on Kraken's key page, or orders may double", UNSAFE
+        )
     if info.lacks:
         lacking = ", ".join(sorted(info.lacks))
         raise Problem(f"this key lacks {lacking}: allow it on Kraken's key page", UNSAFE)

@@ -25,13 +25,15 @@ ASKED_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What a key may do, until when (None: for ever), whether it is bound to addresses, and the public
-    number of its account ("" where Kraken tells none)."""
+    """What a key may do, until when (None: for ever), whether it is bound to addresses, the public number
+    of its account ("" where Kraken tells none), and its nonce window: within one above 0 a nonce may come
+    twice, and so may an order that the network doubles."""
 
     permissions: frozenset[str]
     valid_until: Time | None
     address_bound: bool
     account: str = ""
+    nonce_window: int = 0
 
     @property
     def may_withdraw(self) -> bool:
@@ -51,9 +53,10 @@ async def key_info(rest: Rest) -> KeyInfo:
         permissions = frozenset(str(word) for word in told["permissions"])
         until = int(told.get("validUntil") or 0)
         bound, account = bool(told.get("ipAllowlist")), str(told.get("iban") or "")
+        window = int(told.get("nonceWindow") or 0)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAnswer("GetApiKeyInfo: the answer does not say what the key may do") from None
-    return KeyInfo(permissions, Time(until * 1000) if until else None, bound, account)
+    return KeyInfo(permissions, Time(until * 1000) if until else None, bound, account, window)
 
 
 async def server_time(rest: Rest) -> Time:
