@@ -4,9 +4,11 @@ Law: nothing is changed, here or there. The comparison itself is that of a run (
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from lotwise.app.live import LIVE
 from lotwise.app.terminal import Problem
@@ -73,10 +75,12 @@ def folded(path: Path) -> tuple[Opened, State]:
     """What the run of a journal was told, and what its rows fold to, read beside its writer. Raises
     JournalError, Unfoldable."""
     state, told = State(), None
-    for row in read(path):
-        if row.kind == Opened.__name__:
-            told = decode(row.kind, row.body)
-        fold(state, row.kind, row.body)
+    rows: Any = read(path)
+    with closing(rows):
+        for row in rows:
+            if row.kind == Opened.__name__:
+                told = decode(row.kind, row.body)
+            fold(state, row.kind, row.body)
     if not isinstance(told, Opened):
         raise Unfoldable("a journal begins with what its run was told")
     return told, state

@@ -78,6 +78,8 @@ def _run(
     async def work() -> None:
         credentials, nonces = key or (None, None)
         async with open_rest(place, credentials, nonces) as rest:
+            if asked.live:
+                await _check_clock(rest)
             account = await _check_key(rest, credentials) if credentials is not None else ""
             ports = Ports(
                 rest,
@@ -128,16 +130,10 @@ def _caution(asked: Asked) -> str:
 
 
 async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Journal) -> Decimal | None:
-    """For a live run: that the key may do what it must and no more, that the clocks agree, and how much may
-    be touched. Asks the person once, with the numbers. None: paper."""
+    """How much a live run may touch: asks the person once, with the numbers. None: paper."""
     if not asked.live:
         return None
     rest = ports.rest
-    skew = await server_time(rest) - ports.clock()
-    if abs(skew) > FARTHEST:
-        raise Problem(
-            f"our clock is {skew / 1000:+.1f} s off Kraken's: set it; orders carry a deadline", UNSAFE
-        )
     if journal.count:
         return Decimal(0)
     asset = settings.stake_currency
@@ -155,6 +151,14 @@ async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Jour
     if not asked.yes and not click.confirm(f"{text} Begin?", err=True):
         raise Problem("nothing was begun", UNSAFE)
     return allotment
+
+
+async def _check_clock(rest: Rest) -> None:
+    """Refuse a clock by which orders would come too late, or seem to."""
+    skew = clock() - await server_time(rest)
+    if abs(skew) > FARTHEST:
+        off = f"{skew / 1000:+.1f} s off Kraken's"
+        raise Problem(f"our clock is {off}: set it; orders carry a deadline", UNSAFE)
 
 
 async def _check_key(rest: Rest, key: Credentials) -> str:

@@ -156,7 +156,7 @@ class KeptCore(Core):
     def handle(self, request: Request, now: Time) -> Response:
         """See Core. What is public changes nothing but the time."""
         response = super().handle(request, now)
-        if request.target.startswith("/0/private/"):
+        if self._store is not None and request.target.startswith("/0/private/"):
             headers = {name: request.header(name) for name in SIGNED}
             body = b64encode(request.body).decode()
             self._write("http", now, request.method, request.target, headers, body)
@@ -184,6 +184,8 @@ class KeptCore(Core):
 
     def advance(self, now: Time) -> None:
         """See Core. Crowds move at whole seconds, and what they did may be told from then on."""
+        if now == self.time:
+            return  # nothing more is due, and it is asked for several times with each request
         super().advance(now)
         self.time = max(self.time, now)
         if self._store is not None and now // 1000 > self._marked:

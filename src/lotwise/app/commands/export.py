@@ -1,13 +1,15 @@
 """`lotwise export`: what a journal holds, as a file for other programs."""
 
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lotwise.app.exporting import Table, booked, csv_text, ledger, parquet_bytes, tax, trades
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
-from lotwise.app.terminal import UNAVAILABLE, Problem
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.domain.orders import Fill
 from lotwise.engine.codec import Unfoldable, decode
 from lotwise.engine.records import Opened
@@ -29,7 +31,8 @@ LIVE = "live"
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
 @journal_option
-def command(what: str, form: str, layout: str, out: Path | None, journal: Path | None) -> None:
+@json_option
+def command(what: str, form: str, layout: str, out: Path | None, journal: Path | None, as_json: bool) -> None:
     """Write all trades, or all that moved money, exactly as booked.
 
     trades has a row for each fill. ledger has a row for each posting, those of one reference summing to
@@ -37,6 +40,8 @@ def command(what: str, form: str, layout: str, out: Path | None, journal: Path |
     exact decimal, written as text (docs/live.md lists the columns). A run may go on meanwhile.
     """
     path = journal or newest_journal()
+    if as_json and (form == "parquet" or out is not None):
+        raise Problem("--json goes to standard output; leave out --format and --out")
     if form == "parquet" and out is None:
         raise Problem("parquet is no text: say where to with --out FILE")
     try:
@@ -47,6 +52,9 @@ def command(what: str, form: str, layout: str, out: Path | None, journal: Path |
         raise problem(trouble) from None
     if paper and layout == "tax":
         click.echo(f"note: {path} is of a paper run: nothing of this happened", err=True)
+    if as_json:
+        click.echo(to_json({"columns": table.columns, "rows": list(table.rows)}))
+        return
     content = csv_text(table).encode() if form == "csv" else parquet_bytes(table)
     if out is None:
         click.echo(content, nl=False)
@@ -57,13 +65,14 @@ def command(what: str, form: str, layout: str, out: Path | None, journal: Path |
 
 def _table(path: Path, what: str, layout: str) -> tuple[Table, bool]:
     """The table, and whether the run was made up. Raises Unfoldable, JournalError."""
-    rows = read(path)
-    first = next(rows, None)
-    paper = first is None or _mode(first) != LIVE
-    moves = booked(rows if first is None else chain([first], rows))
-    if layout == "tax":
-        return tax((m for m in moves if what == "ledger" or isinstance(m.what, Fill)), paper), paper
-    return trades(moves) if what == "trades" else ledger(moves), paper
+    rows: Any = read(path)
+    with closing(rows):
+        first = next(rows, None)
+        paper = first is None or _mode(first) != LIVE
+        moves = booked(rows if first is None else chain([first], rows))
+        if layout == "tax":
+            return tax((m for m in moves if what == "ledger" or isinstance(m.what, Fill)), paper), paper
+        return trades(moves) if what == "trades" else ledger(moves), paper
 
 
 def _mode(first: Row) -> str:
