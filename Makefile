@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install run test coverage bench lint mutants lock clean
+.PHONY: install run test coverage bench lint simulate zoo fuzz mutants lock clean
 
 install: $(STAMP)
 
@@ -23,7 +23,7 @@ test: install lint coverage
 # Every line and branch of the pure core is run by the tests that are about it.
 CORE := values policy ceiling orders ledger sizing_behaviour sizing_properties allocation engine
 coverage: install
-	LOTWISE_CASES=2000 $(BIN)/pytest $(CORE:%=tests/test_%.py) --no-header -k "not compiled" \
+	LOTWISE_CASES=2000 $(BIN)/pytest $(CORE:%=tests/test_%.py) -p no:lotwise --no-header -k "not compiled" \
 		--cov=lotwise.domain --cov=lotwise.ledger --cov-branch --cov-fail-under=100
 
 lint: install
@@ -34,6 +34,18 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Scenarios of the simulated world (SEEDS=n, 300 take about ten minutes), and its bugs put back.
+simulate: install
+	$(BIN)/python -m world $(or $(SEEDS),300)
+
+zoo: install
+	LOTWISE_ZOO=1 $(BIN)/pytest tests/test_world.py
+
+# The bounded fuzz of the suite, at length.
+fuzz: install
+	LOTWISE_FUZZ=100000 LOTWISE_OPERATIONS=100000 $(BIN)/pytest tests/test_sandbox_rest_fuzz.py \
+		tests/test_sandbox_stream_fuzz.py tests/test_sandbox_conservation.py
 
 mutants: install
 	$(BIN)/python -m benchmarks.mutants

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections import defaultdict
 from decimal import Decimal
@@ -116,6 +117,14 @@ def test_parquet_has_the_same_texts(journal: Path, tmp_path: Path) -> None:
     out = tmp_path / "trades.parquet"
     assert export("trades", "--format", "parquet", "--out", out, "--journal", journal).exit_code == 0
     assert parquet.read_table(out).to_pylist() == table("trades", "--journal", journal)
+
+
+def test_json_has_the_same_texts(journal: Path) -> None:
+    told = json.loads(export("trades", "--json", "--journal", journal).stdout)
+    assert [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]] == table(
+        "trades", "--journal", journal
+    )
+    assert export("trades", "--json", "--out", "x.csv", "--journal", journal).exit_code == 2
 
 
 def test_parquet_without_its_extra_says_what_to_install(

@@ -1,6 +1,7 @@
 """Any bytes get Kraken's envelope, in Kraken's words, and nothing else ever."""
 
 import json
+import os
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 from lotwise.sandbox.conformance import ENDPOINTS, ERRORS, Endpoint, Support
 from lotwise.sandbox.wire import Request
 from tests.sandbox_client import Client, client
+
+EXAMPLES = int(os.environ.get("LOTWISE_FUZZ", "0"))
+"""`make fuzz` asks for many; the suite for a few hundred."""
 
 SAID = tuple(row.name for row in ERRORS if row.support is not Support.NO)
 PLAIN = {row.name for row in ERRORS}
@@ -103,7 +107,7 @@ def spoken(a: Client, request: Request) -> Any:
 FIELDS = {*NAMES, "volume minimum not met", "cl_ord_id not unique"}
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=max(250, EXAMPLES), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(calls(), st.sampled_from([0, 1, 999, 61_000])), min_size=4, max_size=8))
 def test_any_call_is_answered_in_kraken_s_words(steps: list[tuple[Call, int]]) -> None:
     a = client(money="1000 USDT, 10 SOL, 2 BTC, 100000 USD")
@@ -135,7 +139,7 @@ def number(text: str) -> int:
     return sign * (int(whole.removeprefix("-")) * 10**12 + int(fraction.ljust(12, "0")))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, EXAMPLES), deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "HEAD", ""]) | st.text(max_size=5),
     st.sampled_from(list(ENDPOINTS))

@@ -11,11 +11,13 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -30,6 +32,8 @@ from lotwise.sandbox.server import MAX_HEAD
 from lotwise.sandbox.service import Account, Hosted, Sandbox, hosted
 from lotwise.sandbox.tables import conformance
 from lotwise.sandbox.wire import MAX_BODY
+from lotwise.sandbox.world import Tariff, World
+from lotwise.strategies.candles import Candles
 
 ROOT = Path(__file__).parent.parent
 SECONDS = 10.0
@@ -106,11 +110,13 @@ def test_refuses_a_body_that_is_too_long_and_reads_no_more_of_it(sandbox: Hosted
     assert b"connection: close" in answer.lower()
 
 
-@pytest.mark.parametrize("name", [b"X: ", b""], ids=["one long header", "many headers"])
-def test_ends_a_request_whose_head_does_not_end(sandbox: Hosted, name: bytes) -> None:
-    rest = b"a" * MAX_HEAD if name else b"X: y\r\n" * MAX_HEAD
-    answer = sent(sandbox, b"GET / HTTP/1.1\r\n" + name, *[rest] * 20)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+@pytest.mark.parametrize("more", [b"a" * MAX_HEAD, b"X: y\r\n" * MAX_HEAD], ids=["long", "many"])
+def test_ends_a_request_whose_headers_do_not_end(sandbox: Hosted, more: bytes) -> None:
+    with socket.create_connection(address(sandbox), SECONDS) as door:
+        door.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            for _ in range(1_000):
+                door.sendall(more)
 
 
 def test_ends_a_connection_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,3 +461,50 @@ def test_two_accounts_of_one_sandbox_trade_with_one_another() -> None:
 def test_the_page_has_the_tables_of_the_code() -> None:
     page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
     assert conformance() in page, "write the output of `lotwise sandbox --conformance` at the end of the page"
+
+
+# History
+
+
+def test_candles_of_every_length_go_back_from_the_price_now() -> None:
+    world = World(quotes=("EUR",), history=True)
+    now = Time(1_790_000_012_345)
+    exchange = world.opened(Tariff(world.schedule()), now)
+    tape = exchange.tape("SOL/EUR")
+    for minutes, bars in tape.bars.items():
+        length = minutes * 60_000
+        times = [bar.time for bar in bars]
+        assert times == list(range(times[0], times[-1] + 1, length))
+        assert now - length < times[-1] <= now
+        for bar in bars:
+            assert bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high
+            assert bar.low <= bar.average <= bar.high
+    assert [len(tape.candles(minutes)) for minutes in (1, 5, 15, 60, 240, 1440)] == [721] * 6
+    closes = {bars[-1].close for bars in tape.bars.values()}
+    assert len(closes) == 1
+    quote = exchange.quotes()["SOL/EUR"]
+    assert abs(closes.pop() / quote.bid - 1) < Decimal("0.02")
+
+
+def test_recorded_candles_go_on_where_their_history_ends() -> None:
+    dates = 1_700_000_400_000 + 300_000 * np.arange(100, dtype=np.int64)
+    steps = 10_000 + 10 * np.arange(100, dtype=np.int64)
+    candles = Candles(
+        *("SOL/USD", "5m"),
+        dates=dates,
+        open=steps,
+        high=steps + 5,
+        low=steps - 5,
+        close=steps,
+        step=Decimal("0.01"),
+        volume=np.full(100, 50.0),
+    )
+    world = World(candles={"SOL/USD": candles}, history=True)
+    exchange = world.opened(Tariff(world.schedule()), Time(1_790_000_012_345))
+    tape = exchange.tape("SOL/USD")
+    told = tape.candles(5)
+    assert [bar.close for bar in told[:50]] == [candles.price(step) for step in steps[:50]]
+    assert told[0].volume == 50
+    # The first half is told, the second has begun.
+    assert abs(exchange.quotes()["SOL/USD"].bid / candles.price(steps[50]) - 1) < Decimal("0.01")
+    assert tape.candles(1)[0].time >= told[-1].time

@@ -1,5 +1,6 @@
 """Whatever a client sends is answered in words or ends the connection: nothing raises, nothing grows."""
 
+import os
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from lotwise.kraken.stream import Message, read, write
 from lotwise.kraken.stream_channels import CHANNELS, DEPTHS, INTERVALS
 from lotwise.kraken.stream_orders import FIELDS, NOT_YET
 from tests.test_sandbox_stream import BTC, SOL, Client, World
+
+EXAMPLES = int(os.environ.get("LOTWISE_FUZZ", "0"))
+"""`make fuzz` asks for many; the suite for a few hundred."""
 
 METHODS = ["ping", "subscribe", "unsubscribe", *FIELDS, *NOT_YET]
 NAMES = sorted(
@@ -104,7 +108,7 @@ def world() -> World:
     return living
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=max(300, EXAMPLES), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(REQUESTS, min_size=1, max_size=4), st.booleans())
 def test_no_request_raises(world: World, asked: list[tuple[Any, Any, Any, bool]], private: bool) -> None:
     client, token = world.connect(private), world.token()
@@ -116,7 +120,7 @@ def test_no_request_raises(world: World, asked: list[tuple[Any, Any, Any, bool]]
     client.session.close(1000, "done")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=max(300, EXAMPLES), deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_no_text_or_bytes_raise(world: World, text: str | bytes) -> None:
     client = world.connect()
@@ -124,7 +128,7 @@ def test_no_text_or_bytes_raise(world: World, text: str | bytes) -> None:
     assert client.session.closed is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=max(200, EXAMPLES), deadline=None)
 @given(st.data())
 def test_a_broken_request_does_not_raise(world: World, data: st.DataObject) -> None:
     whole = '{"method":"subscribe","params":{"channel":"book","symbol":["BTC/USD"],"depth":10},"req_id":1}'

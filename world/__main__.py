@@ -48,7 +48,8 @@ def add(total: Result, result: Result) -> None:
 
 def lines(total: Result, scenarios: int, broken: int, seconds: float) -> Iterable[str]:
     """The report."""
-    yield f"{scenarios} scenarios in {seconds:.0f} s ({scenarios / seconds:.2f} a second), {broken} violations"
+    speed = f"{seconds:.0f} s ({scenarios / seconds:.2f} a second)"
+    yield f"{scenarios} scenarios in {speed}, {broken} violations"
     yield f"{total.intents} intents, {total.fills} fills, {total.crashes} crashes"
     yield f"{total.mutating} troubles with orders and cancels, {total.troubles.total()} in all:"
     yield from _table(total.troubles)

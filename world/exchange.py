@@ -1,13 +1,14 @@
 """The exchange of a scenario: three pairs with living markets, one account that a person uses too."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from random import Random
 
 from lotwise.domain.market import MarketStatus
-from lotwise.domain.values import Amount, Time, amount
+from lotwise.domain.values import EXACT, Amount, Time, amount
 from lotwise.exchange.crowd import STEP, Crowd, CrowdSettings
 from lotwise.exchange.dice import Dice
 from lotwise.exchange.exchange import Exchange as Matching
@@ -15,7 +16,7 @@ from lotwise.exchange.paths import Walk
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.reference import reference_price
 from lotwise.kraken.signature import credentials
-from lotwise.ledger.postings import Overdrawn
+from lotwise.ledger.postings import Overdrawn, deposit, post
 from lotwise.sandbox.changes import Change, Fees, Money, Pair, Rules, System, carry_out
 from lotwise.sandbox.core import Core, Settings
 from lotwise.sandbox.keys import ApiKey, made_up_key
@@ -33,6 +34,9 @@ CROWD = CrowdSettings(turnover=10_000, levels=8)
 VOLATILITY = 3.0
 """The standard deviation of a year, as a fraction: many stops are reached."""
 
+TIMES = tuple(map(Decimal, ("0.5", "1", "1.5", "4")))
+"""What new minimums are of those of the beginning; four times is above what an order here may cost."""
+
 EARLIER = 5 * 60_000
 """So long the crowds have traded before a scenario begins."""
 
@@ -44,7 +48,12 @@ class Exchange:
     core: Core
     tariff: Tariff
     truth: Truth
+    least: Mapping[str, Decimal]
+    """The minimums of the beginning, by pair."""
+
     hand_orders: int = 0
+    vanished: Decimal = Decimal(0)
+    """What is gone without a reason, in USDT."""
 
     def act(self, act: Act, now: Time, random: Random) -> None:
         """Let something happen that is none of the client's doing."""
@@ -60,6 +69,8 @@ class Exchange:
                 asset = symbol.partition("/")[0]
                 owned = self.core.exchange.ledger(ACCOUNT).free(asset)
                 self._withdraw(Amount(owned.number / 2, asset), now)
+            case "vanish":
+                self._vanish(Decimal(random.randint(1, 8)) / 8)
             case "fees":
                 maker, taker = random.choice((("0.25", "0.4"), ("0.4", "0.8"), ("0.5", "1")))
                 self._change(Fees(Decimal(maker), Decimal(taker)), now)
@@ -70,8 +81,7 @@ class Exchange:
             case "pair":
                 self._change(Pair(symbol, MarketStatus.CANCEL_ONLY), now)
             case "rules":
-                market = self.core.exchange.markets()[symbol]
-                least = market.min_quantity * random.choice((Decimal("0.5"), Decimal("1.5"), Decimal(2)))
+                least = EXACT.multiply(self.least[symbol], random.choice(TIMES))
                 self._change(Rules(symbol, ordermin=least), now)
 
     def calm(self) -> None:
@@ -84,10 +94,15 @@ class Exchange:
         carry_out(self.core, self.tariff, change, now)
 
     def _withdraw(self, wanted: Amount, now: Time) -> None:
-        try:
+        with suppress(Overdrawn):  # orders hold it: the exchange would not let it go either
             self.core.deposit(ACCOUNT, -wanted, now)
-        except Overdrawn:
-            pass  # orders hold it: the exchange would not let it go either
+
+    def _vanish(self, number: Decimal) -> None:
+        """Money is gone and no row of the account's ledger says why."""
+        ledgers = self.core.exchange._floor.accounts.ledgers
+        with suppress(Overdrawn):
+            ledgers[ACCOUNT] = post(ledgers[ACCOUNT], deposit(Amount(-number, "USDT")))
+            self.vanished += number
 
     def _by_hand(self, symbol: str, rests: bool, now: Time, random: Random) -> None:
         """A person's own order on the same account: far away, where it rests, or at once."""
@@ -121,7 +136,8 @@ def opened(seed: int, now: Time) -> Exchange:
         core.add_key(ApiKey(key, ACCOUNT))
     _deposit(core, MONEY, start)
     core.advance(now)
-    return Exchange(core, tariff, Truth(core))
+    least = {symbol: known[symbol].min_quantity for symbol in SYMBOLS}
+    return Exchange(core, tariff, Truth(core), least)
 
 
 def _deposit(core: Core, money: Iterable[str], now: Time) -> None:

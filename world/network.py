@@ -40,7 +40,7 @@ TROUBLES = tuple(name for name in Rates.__slots__ if name != "latency")
 HANGS = 3600.0
 """Seconds that a lost message stays away: longer than any client waits."""
 
-LATEST = 30.0
+LATEST = 90.0
 """Seconds that a late message may be late by."""
 
 BAN = 20_000

@@ -44,9 +44,9 @@ MARKET_SECONDS = 2
 AGAIN_SECONDS = 10.0
 """After a start that Kraken did not let happen, the next."""
 
-LEAST_INTENTS, LEAST_MUTATING, LONGEST = 10, 5, 3
-"""A scenario is not over before so many intents and so many troubles with orders, nor after so many times
-its length."""
+LEAST_INTENTS, LEAST_MUTATING, LEAST_CRASHES, LONGEST = 10, 5, 2, 3
+"""A scenario is not over before so many intents, troubles with orders, and crashes; but after so many times
+its length it is."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,7 @@ class World:
         self.network.sent = self._sent
         self.network.arrived = self._arrived
         self._armed = ""
+        self._storming = True
 
     async def live(self) -> None:
         """The whole scenario."""
@@ -119,6 +120,7 @@ class World:
 
     async def _heal(self, lives: "asyncio.Task[None]") -> None:
         """No more trouble: all must converge."""
+        self._storming = False
         self._armed = ""
         self.weather.acts.clear()
         self.weather.crashes.clear()
@@ -149,7 +151,8 @@ class World:
                 self.checks.each_minute(self.life.run, now)
         if self._armed == "time" or (self._armed and self.random.random() < 0.02):
             self._crash()
-        if self.weather.crash_due(now):
+        overdue = now > START + self.weather.length and self.result.crashes < LEAST_CRASHES
+        if self.weather.crash_due(now) or (overdue and self._storming and not self._armed):
             self._armed = self.random.choice(("time", "before", "after", "sent", "arrived"))
 
     def _act(self, act: Act) -> None:
@@ -158,6 +161,8 @@ class World:
         self.exchange.act(act, self.loop.now(), self.random)
         if act.kind in ("rules", "pair"):
             self.checks.rules_changed_at = self.loop.now()
+        if act.kind == "vanish":
+            self.checks.vanished_at = self.loop.now()
 
     async def _lives(self) -> None:
         """One life after the other."""
@@ -214,8 +219,9 @@ class World:
             self.network.banned_until = self.loop.now()
 
     def _lacks(self) -> bool:
-        few = len(self.checks.intents) < LEAST_INTENTS
-        return few or self.network.mutating < LEAST_MUTATING or self.result.crashes < len(self.weather.crashes)
+        stopped = bool(self.exchange.vanished)  # no entries any more, and so no troubles with them
+        few = len(self.checks.intents) < LEAST_INTENTS or self.network.mutating < LEAST_MUTATING
+        return (few and not stopped) or self.result.crashes < LEAST_CRASHES
 
     def _count(self) -> None:
         result, checks = self.result, self.checks
@@ -316,4 +322,3 @@ def settings(random: Random) -> Settings:
             },
         }
     )
-

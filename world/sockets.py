@@ -36,6 +36,9 @@ class StreamRates:
     no_connection: float = 0.0
 
 
+ON_MESSAGES = tuple(name for name in StreamRates.__slots__ if name != "no_connection")
+
+
 class Streams:
     """All connections to a core. `struck` is told of each trouble: its kind, and the kind of stream;
     `heard_at` is when a whole message last came to the client, by kind of stream."""
@@ -144,17 +147,18 @@ class Pipe:
             case "stall":
                 self._still_until = Time(streams.now() + int(1000 * STALLS * streams.random.random()))
             case "disconnect":
-                return self.end("reset")
+                self.end("reset")
+                return
             case "lost":
-                return None
+                return
             case "out_of_order":
                 self._held.append(message)
-                return None
+                return
             case "garbage":
                 message = message[: len(message) // 2]
             case "half_open":
                 self._deaf = True
-                return None
+                return
         times = 2 if fate == "twice" else 1
         self._inbox.extend([message] * times + self._held)
         self._held.clear()
@@ -162,7 +166,7 @@ class Pipe:
 
     def _fate(self) -> str:
         dice = self._streams.random.random()
-        for name in StreamRates.__slots__[:-1]:
+        for name in ON_MESSAGES:
             rate = getattr(self._streams.rates, name)
             if dice < rate:
                 return str(name)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 from lotwise.domain.values import Time
-from world.network import Rates
-from world.sockets import StreamRates
+from world.network import TROUBLES, Rates
+from world.sockets import ON_MESSAGES, StreamRates
 
 MINUTE = 60_000
 LENGTH = 30 * MINUTE
@@ -26,6 +26,10 @@ KINDS = (
     "fees",
     "coins leave",
 )
+
+
+UNEXPLAINED = 0.2
+"""The share of scenarios in which money is gone without a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +64,19 @@ class Weather:
             count = random.randint(least, most)
             return sorted(Time(start + MINUTE + random.randrange(LENGTH - 2 * MINUTE)) for _ in range(count))
 
-        reads = Rates(*(rate(0.1) for _ in range(8)), banned=rate(0.01), latency=0.5 * random.random())
-        orders = Rates(*(rate(0.25) for _ in range(8)), banned=rate(0.03), latency=2 * random.random())
-        streams = StreamRates(*(rate(0.004) for _ in range(7)), no_connection=rate(0.5))
+        def drawn(kinds: tuple[str, ...], most: float) -> dict[str, float]:
+            return {kind: rate(most) for kind in kinds}
+
+        reads = Rates(**drawn(TROUBLES, 0.1) | {"banned": rate(0.01), "latency": 0.5 * random.random()})
+        orders = Rates(**drawn(TROUBLES, 0.25) | {"banned": rate(0.03), "latency": 2 * random.random()})
+        streams = StreamRates(**drawn(ON_MESSAGES, 0.004), no_connection=rate(0.5))
         acts = [
             Act(time, random.choice(KINDS), Time(time + random.randrange(MINUTE // 4, 2 * MINUTE)))
             for time in moments(2, 12)
         ]
+        if random.random() < UNEXPLAINED:
+            half = Time(start + LENGTH // 2 + random.randrange(LENGTH // 3))
+            acts.append(Act(half, "vanish", half))
         acts += [Act(act.until, "open", act.until) for act in acts if act.kind in ("maintenance", "pair")]
         acts.sort(key=lambda act: act.time)
         return cls(reads, orders, streams, random.randrange(MOST_LAG), acts, moments(2, 5))

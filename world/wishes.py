@@ -13,7 +13,7 @@ MINUTE = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Often:
-    """Wishes to buy at about every second bar, and now and then to sell: as the bar's date and pair have it."""
+    """Wishes to buy at about every second bar, and now and then to sell, as the bar's date has it."""
 
     name: ClassVar[str] = "often"
     warm_up: ClassVar[int] = 0

@@ -256,25 +256,28 @@ def core_of(whole: Payload, settings: Settings, paths: Mapping[str, Walked]) -> 
     return core
 
 
-def resumed(store: Store, whole: Payload, settings: Settings, paths: Mapping[str, Walked]) -> KeptCore:
-    """The core as it was at its end: the whole state, and the inputs since made again."""
-    core = core_of(whole, settings, paths)
-    inputs, marked = store.read_inputs()
-    for written in inputs:
-        core.repeat(written)
-    if marked is not None:
-        core.advance(marked)
-    return core
-
-
-def woken(core: KeptCore, settings: Settings, paths: Mapping[str, Walked], now: Time) -> KeptCore:
-    """The core after a time in which nobody was there: its crowds trade on from now. What expires in
-    between does so at its time."""
-    whole = core.whole()
+def stood_still(whole: Payload, now: Time) -> Payload:
+    """The state after a time in which nobody was there: its crowds trade on from now."""
     for pair in whole["exchange"]["pairs"]:
         if pair["crowd"] is not None:
             pair["crowd"]["due"] = max(pair["crowd"]["due"], now - now % STEP + STEP)
-    return core_of(whole, settings, paths)
+    return whole
+
+
+def resumed(
+    store: Store, whole: Payload, settings: Settings, paths: Mapping[str, Walked], now: Time | None
+) -> KeptCore:
+    """The core as it was at its end: the whole state, and the inputs since made again. With `now` its
+    market stood still until now; what expires in between does so at its time."""
+    inputs, marked = store.read_inputs()
+    if now is not None and not inputs and marked in (None, whole["exchange"]["now"]):
+        return core_of(stood_still(whole, now), settings, paths)
+    core = core_of(whole, settings, paths)
+    for written in inputs:
+        core.repeat(written)
+    if marked is not None:
+        core.advance(max(core.time, marked))
+    return core if now is None else core_of(stood_still(core.whole(), now), settings, paths)
 
 
 def _plain_key(key: ApiKey) -> Payload:

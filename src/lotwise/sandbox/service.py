@@ -26,7 +26,7 @@ from lotwise.sandbox.core import Settings
 from lotwise.sandbox.doors import Doors
 from lotwise.sandbox.faults import Faults, Plan
 from lotwise.sandbox.keys import ApiKey, made_up_key
-from lotwise.sandbox.saving import KeptCore, StateError, Store, resumed, woken
+from lotwise.sandbox.saving import KeptCore, StateError, Store, resumed
 from lotwise.sandbox.server import Server
 from lotwise.sandbox.world import Tariff, World
 
@@ -169,9 +169,7 @@ def begun(asked: Sandbox, store: Store | None, now: Time, still: bool) -> KeptCo
                 store.path, f"is of another sandbox ({was})", "give those options, or another file"
             )
         paths = world.paths(world.start(opened))
-        core = resumed(store, whole, settings, paths)
-        if not still:
-            core = woken(core, settings, paths, now)
+        core = resumed(store, whole, settings, paths, None if still else now)
     core.advance(core.time if still and whole else max(core.time, now))
     for account in asked.accounts or (() if core.keys.all() else (_made_up(world.seed),)):
         if account.name not in core.desk.verifications:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, overload
 
@@ -19,11 +20,13 @@ from lotwise.exchange.dice import Dice
 from lotwise.exchange.exchange import Exchange
 from lotwise.exchange.house import Fees, HouseRules, Matching, ladder
 from lotwise.exchange.paths import Path, Recorded, Walk
+from lotwise.exchange.tape import BARS_KEPT
 from lotwise.kraken.fees import FEE_SCHEDULES
 from lotwise.kraken.listings import LISTINGS
 from lotwise.kraken.reference import reference_price
 from lotwise.markets import DEFAULT_TIERS, Markets
 from lotwise.sandbox.account import DOLLARS
+from lotwise.sandbox.history import Past, made_up, share_of, tell
 from lotwise.strategies.candles import Candles
 
 LATEST = date.max
@@ -73,13 +76,15 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """rules_on: the day whose rules and fees hold; candles: recorded ones by symbol, which begin when the
-    sandbox opens (empty: made-up prices of every pair that has a reference price). Raises UnknownRules."""
+    """rules_on: the day whose rules and fees hold; candles: recorded ones by symbol, which go on when the
+    sandbox opens (empty: made-up prices of every pair that has a reference price); history: whether there
+    are candles of the time before, made up, or the first half of the recorded ones. Raises UnknownRules."""
 
     seed: int = 0
     rules_on: date = LATEST
     quotes: tuple[str, ...] = QUOTES
     candles: Mapping[str, Candles] = field(default_factory=dict)
+    history: bool = False
 
     def schedule(self) -> FeeSchedule:
         """The fee ladder of the day."""
@@ -116,6 +121,8 @@ class World:
             path = paths.get(symbol) or self._walk(base, quote, start)
             crowd = Crowd(habits(base, quote), path, Dice(self._seed(symbol)), Time(start + STEP))
             exchange.live(symbol, crowd)
+            if self.history:
+                self._remember(exchange, symbol, start)
         exchange.advance(now)
         return exchange
 
@@ -130,21 +137,50 @@ class World:
             for symbol, candles in sorted(self.candles.items())
         }
         rules = "latest" if self.rules_on == LATEST else str(self.rules_on)
-        return {"seed": self.seed, "rules": rules, "quotes": list(self.quotes), "market": candles}
+        return {
+            "seed": self.seed,
+            "rules": rules,
+            "quotes": list(self.quotes),
+            "market": candles,
+            "history": self.history,
+        }
 
     def paths(self, start: Time) -> dict[str, Path]:
-        """The recorded prices by symbol, as if their first bar began at `start`."""
+        """The recorded prices by symbol, as if those after their history went on at `start`."""
         return {
-            symbol: Recorded(Moved(candles, start - int(candles.dates[0])), candles.bar)
+            symbol: Recorded(Moved(candles, self._moved(candles, start), self._past(candles)), candles.bar)
             for symbol, candles in self.candles.items()
         }
 
     def _walk(self, base: str, quote: str, start: Time) -> Walk:
+        # One path for all pairs of a base: their prices keep together.
+        return Walk(self._price(base) * _in(quote), VOLATILITY, Dice(self._seed(base)), start)
+
+    def _price(self, base: str) -> float:
         known = reference_price(base, self.rules_on)
         assert known is not None, f"{base} is listed without a price"
-        price = float(known[0]) / (DOLLARS_PER_EURO if quote == "EUR" else 1.0)
-        # One path for all pairs of a base: their prices keep together.
-        return Walk(price, VOLATILITY, Dice(self._seed(base)), start)
+        return float(known[0])
+
+    def _past(self, candles: Candles) -> int:
+        """How many of recorded candles are history."""
+        return min(BARS_KEPT, len(candles) // 2) if self.history else 0
+
+    def _moved(self, candles: Candles, start: Time) -> int:
+        """By how much recorded candles are late, in whole bars, so that bars stay where bars begin."""
+        return (start - int(candles.dates[self._past(candles)])) // candles.bar * candles.bar
+
+    def _remember(self, exchange: Exchange, symbol: str, start: Time) -> None:
+        base, quote = symbol.split("/")
+        tape, market = exchange.tape(symbol), exchange.markets()[symbol]
+        if symbol in self.candles:
+            candles = self.candles[symbol]
+            first = candles.dates[self._past(candles)]
+            past = candles.between(Time(0), Time(int(first)))
+            if len(past):
+                tell(tape, market, Past.of(past, self._moved(candles, start)), 1.0, 1.0)
+            return
+        shared = _made_up(self._seed(f"past {base}"), self._price(base), start)
+        tell(tape, market, shared, _in(quote), share_of(habits(base, quote).turnover))
 
     def _seed(self, name: str) -> int:
         return int.from_bytes(sha256(f"{self.seed} {name}".encode()).digest()[:8], "big")
@@ -167,15 +203,26 @@ def habits(base: str, quote: str) -> CrowdSettings:
     )
 
 
+def _in(quote: str) -> float:
+    """What a dollar is in a quote asset."""
+    return 1.0 / DOLLARS_PER_EURO if quote == "EUR" else 1.0
+
+
+@lru_cache(maxsize=16)
+def _made_up(seed: int, price: float, start: Time) -> Past:
+    return made_up(seed, price, start, VOLATILITY)
+
+
 @dataclass(frozen=True, slots=True)
 class Moved(Sequence[Candle]):
-    """Candles that begin `by` milliseconds later, each made when it is asked for."""
+    """Candles from an index on, `by` milliseconds later, each made when it is asked for."""
 
     candles: Candles
     by: int
+    first: int = 0
 
     def __len__(self) -> int:
-        return len(self.candles)
+        return len(self.candles) - self.first
 
     @overload
     def __getitem__(self, index: int) -> Candle: ...
@@ -184,5 +231,5 @@ class Moved(Sequence[Candle]):
     def __getitem__(self, index: int | slice) -> Candle | Sequence[Candle]:
         require(isinstance(index, int), "index", "must be a whole number")
         assert isinstance(index, int)
-        candle = self.candles.candle(index)
+        candle = self.candles.candle(self.first + index)
         return replace(candle, date=Time(candle.date + self.by))

@@ -84,7 +84,12 @@ def command(
     told = tuple(map(_account, accounts))
     asked = Sandbox(
         accounts=told or (() if state is not None and state.exists() else (made_for_the_run(),)),
-        world=World(seed, day, candles={} if market == SYNTHETIC else _candles(Path(market), timeframe)),
+        world=World(
+            seed,
+            day,
+            candles={} if market == SYNTHETIC else _candles(Path(market), timeframe),
+            history=True,
+        ),
         speed=SPEEDS[speed],
         plan=Plan() if faults is None else _plan(faults),
         state=state,

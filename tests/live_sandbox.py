@@ -1,0 +1,206 @@
+"""A sandbox for live commands, keys of every kind, and the journal of a run that holds and waits."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx
+
+from lotwise.app.kraken import clock
+from lotwise.app.live import live_settings
+from lotwise.domain.market import FeeAsset
+from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
+from lotwise.domain.values import Amount, Side, Time, amount, round_down, round_up
+from lotwise.engine.codec import encode
+from lotwise.engine.records import Deposited, Opened, Record, Submit, Try
+from lotwise.engine.state import State, apply
+from lotwise.kraken.names import pair_names
+from lotwise.kraken.rest import ticker_of
+from lotwise.kraken.signature import credentials
+from lotwise.sandbox.conformance import Permission
+from lotwise.sandbox.keys import ALL_PERMISSIONS, ApiKey
+from lotwise.sandbox.service import Account, Hosted, Sandbox, hosted
+from lotwise.store.journal import Journal
+from lotwise.venues.kraken.facts import pairs
+from lotwise.venues.kraken.reconcile import Reconciler
+from lotwise.venues.kraken.rest import Rest
+from lotwise.venues.kraken.venue import KrakenVenue
+from tests.runs import settings_of
+
+LOTWISE = [sys.executable, "-m", "lotwise"]
+SECONDS = 60
+KEY, SECRET = "CanaryKeyOfTheTests0", b64encode(b"canary-secret-of-the-tests").decode()
+SOL, ADA = "SOL/USDT", "ADA/USDT"
+MONEY = ("1000 USDT", "3 SOL", "0.77777777 BTC")
+
+
+@contextmanager
+def sandbox() -> Iterator[Hosted]:
+    """Kraken's exchange made up, with one account; its clock is real, as a live run needs it."""
+    account = Account("me", KEY, SECRET, tuple(map(amount, MONEY)))
+    with hosted(Sandbox(accounts=(account,), rate_limits=False)) as made:
+        yield made
+
+
+def add_key(
+    made: Hosted, name: str, permissions: frozenset[Permission] = ALL_PERMISSIONS, expires: Time | None = None
+) -> dict[str, str]:
+    """Another key of the account: the environment that names it."""
+    secret = b64encode(sha256(name.encode()).digest()).decode()
+    key = ApiKey(credentials(name, secret), "me", permissions, expires=expires)
+    made.do(lambda admin: admin._core.add_key(key))
+    return {"KRAKEN_API_KEY": name, "KRAKEN_API_SECRET": secret}
+
+
+OWN_KEY = {"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET": SECRET}
+
+
+@contextmanager
+def website() -> Iterator[str]:
+    """A server that answers every request with a page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def _page(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>Welcome to the hotel's network</html>")
+
+        do_GET = do_POST = _page  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(SECONDS)
+
+
+NOBODY = "http://127.0.0.1:9"
+"""An address at which nobody listens."""
+
+
+def environment(home: Path, key: Mapping[str, str]) -> dict[str, str]:
+    """For a process of its own: a home, a key, no proxy and no other settings."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONPATH")}
+    return {**kept, "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200", **key}
+
+
+def places(made: Hosted) -> list[str]:
+    """The options that name a sandbox."""
+    return ["--base-url", made.url, "--ws-url", made.ws_url]
+
+
+def program(home: Path, key: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """`lotwise` to its end, in the folder of its home."""
+    return subprocess.run(
+        [*LOTWISE, *words], cwd=home, env=environment(home, key), capture_output=True, text=True,
+        timeout=SECONDS, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+class Unhurried(Rest):
+    """Without the pauses that Kraken's counter asks for: the sandbox does not count here."""
+
+    async def _pace(self, endpoint: str) -> None:
+        pass
+
+
+@dataclass
+class Books:
+    """The journal of a live run that was given 100 USDT, and what it folds to."""
+
+    path: Path
+    journal: Journal
+    state: State
+
+    def add(self, *records: Record) -> None:
+        for record in records:
+            apply(self.state, record)
+            self.journal.append(*encode(record))
+        self.journal.commit()
+
+
+def keep_books(made: Hosted, path: Path) -> None:
+    """A live run's journal: it bought SOL, and a purchase of ADA far below the market waits."""
+
+    async def trade() -> None:
+        with Journal(path) as journal:
+            books = Books(path, journal, State())
+            async with httpx.AsyncClient(base_url=made.url) as http:
+                rest = Unhurried(http, clock, credentials(KEY, SECRET))
+                await _begun(books, rest)
+                await _traded(books, rest)
+
+    asyncio.run(trade())
+
+
+async def _begun(books: Books, rest: Rest) -> None:
+    settings = live_settings(settings_of("small", timeframe="1m"))
+    account = sha256(KEY.encode()).hexdigest()[:12]
+    now = clock()
+    told = {**settings.fingerprint(), "mode": "live", "account": account, "begun": now}
+    books.add(Opened("abcd1234", "live", told), Deposited(amount("100 USDT"), now))
+    books.add(*(await pairs(rest, [SOL, ADA], now)).values())
+
+
+async def _traded(books: Books, rest: Rest) -> None:
+    venue = KrakenVenue(rest, clock, books.state, lambda _: None)
+    reconciler = Reconciler(venue, books.state, clock)
+    books.add(*(await reconciler.compare()).events)  # type: ignore[arg-type]
+    for number, (symbol, factor) in enumerate(((SOL, "1.01"), (ADA, "0.7")), 1):
+        (payload,) = (await rest.public("Ticker", {"pair": pair_names(symbol).altname})).values()
+        ask = ticker_of(payload).quote(symbol, clock()).ask
+        listing = books.state.listed[symbol].listing
+        price = round_down(ask * Decimal(factor), listing.tick_size)
+        quantity = listing.min_quantity * 2
+        order = Order(
+            client_id=f"abcd1234-{number}",
+            symbol=symbol,
+            side=Side.BUY,
+            type=OrderType.LIMIT,
+            quantity=quantity,
+            price=price,
+            reserve=Amount(round_up(price * quantity * Decimal("1.01"), Decimal("0.00000001")), "USDT"),
+            purpose=Purpose.ENTRY,
+            time=clock(),
+            time_in_force=TimeInForce.GTC,
+            fee_asset=FeeAsset.QUOTE,
+        )
+        stop, target = (round_down(ask * Decimal(f), listing.tick_size) for f in ("0.5", "2"))
+        submit = Submit(order, number, Try(stop, target, 1.0, 0))
+        books.add(submit)
+        books.add(*await venue.carry_out(submit, books.journal.commit))  # type: ignore[arg-type]
+    for _ in range(5):
+        found = await reconciler.compare()
+        books.add(*found.events)  # type: ignore[arg-type]
+        if not found.events:
+            break
+    assert SOL in books.state.holdings and [o.order.symbol for o in books.state.orders.values()] == [ADA]
+
+
+def theirs(made: Hosted) -> list[dict[str, str]]:
+    """Every order that ever reached the exchange, as its operator knows it."""
+    return json.loads(json.dumps(made.do(lambda admin: admin.orders())))  # type: ignore[no-any-return]
+
+
+def owned(made: Hosted, asset: str) -> Decimal:
+    """What the account has of an asset at the exchange."""
+    held = made.do(lambda admin: admin.accounts())["me"].get(asset, {"total": "0"})
+    return Decimal(held["total"])
