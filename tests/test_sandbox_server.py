@@ -368,7 +368,7 @@ def test_ends_at_once_although_clients_are_there() -> None:
 def test_a_taken_port_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        told = CliRunner().invoke(cli, ["sandbox", "--port", str(port), "--admin-port", "0"])
+        told = CliRunner().invoke(cli, ["sandbox", "--no-history", "--port", str(port), "--admin-port", "0"])
     assert told.exit_code == 4
     assert f"127.0.0.1 port {port}" in told.output
     assert "--port" in told.output
@@ -411,7 +411,7 @@ def test_the_command_prints_how_to_use_it_serves_and_stops_on_ctrl_c(tmp_path: P
     state = tmp_path / "sandbox.state"
     command = [sys.executable, "-m", "lotwise", "sandbox", "--port", "0", "--admin-port", "0"]
     running = subprocess.Popen(
-        [*command, "--account", "me:key:c2VjcmV0:USDT=12.5,BTC=0.01", "--state", str(state)],
+        [*command, "--no-history", "--account", "me:key:c2VjcmV0:USDT=12.5,BTC=0.01", "--state", str(state)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},

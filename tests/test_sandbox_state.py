@@ -243,6 +243,7 @@ def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
 @contextmanager
 def process(path: Path, client: Signed) -> Iterator["subprocess.Popen[str]"]:
     command = [sys.executable, "-m", "lotwise", "sandbox", "--port", "0", "--admin-port", "0", "--no-limits"]
+    command += ["--no-history"]
     running = subprocess.Popen(
         [*command, "--state", str(path), "--account", "me:mine:c2VjcmV0:USDT=100000,SOL=100"],
         stdout=subprocess.PIPE,

@@ -119,9 +119,9 @@ def _bars(past: Past, bar: int, market: Market, part: tuple[float, float]) -> It
     ticks = [_steps(column * scale, market.tick_size) for column in (*columns, (high + low) / 2)]
     lots, counts = _steps(traded / (columns[3] * scale), market.lot_step), _steps(traded, TRADE)
     for time, *prices, lot, count in zip(opened[starts].tolist(), *ticks, lots, counts, strict=True):
-        told = [EXACT.multiply(market.tick_size, price) for price in prices]
+        first, most, least, last, middle = (EXACT.multiply(market.tick_size, price) for price in prices)
         volume = EXACT.multiply(market.lot_step, lot)
-        yield Bar(Time(time), *told[:4], volume, EXACT.multiply(told[4], volume), count)
+        yield Bar(Time(time), first, most, least, last, volume, EXACT.multiply(middle, volume), count)
 
 
 def _steps(numbers: Floats, step: Decimal) -> list[int]:

@@ -270,7 +270,7 @@ def resumed(
     """The core as it was at its end: the whole state, and the inputs since made again. With `now` its
     market stood still until now; what expires in between does so at its time."""
     inputs, marked = store.read_inputs()
-    if now is not None and not inputs and marked in (None, whole["exchange"]["now"]):
+    if now is not None and not inputs and (marked is None or marked <= whole["exchange"]["now"]):
         return core_of(stood_still(whole, now), settings, paths)
     core = core_of(whole, settings, paths)
     for written in inputs:

@@ -55,6 +55,7 @@ SPEEDS: Mapping[str, int | Literal["max"]] = {"1": 1, "60": 60, "max": "max", "m
     "--state", type=click.Path(path_type=Path), metavar="PATH", help="Keep everything in this file."
 )
 @click.option("--no-limits", is_flag=True, help="Count no calls and no orders.")
+@click.option("--no-history", is_flag=True, help="No candles of the time before: it starts sooner.")
 @click.option(
     "--conformance", "tables", is_flag=True, help="Print what is as at Kraken (markdown), and leave."
 )
@@ -68,6 +69,7 @@ def command(
     faults: Path | None,
     state: Path | None,
     no_limits: bool,
+    no_history: bool,
     tables: bool,
     host: str,
     port: int,
@@ -88,7 +90,7 @@ def command(
             seed,
             day,
             candles={} if market == SYNTHETIC else _candles(Path(market), timeframe),
-            history=True,
+            history=not no_history,
         ),
         speed=SPEEDS[speed],
         plan=Plan() if faults is None else _plan(faults),
