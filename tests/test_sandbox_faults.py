@@ -128,6 +128,7 @@ def test_a_plan_is_read_from_toml() -> None:
         ('[[fault]]\nkind = "stall"\nseconds = nan', "fault 1: seconds"),
         ('[[fault]]\nkind = "stall"\non = "book"', "fault 1: on"),
         ('[[change]]\nkind = "system"\nstatus = 1', "change 1: status"),
+        ('[[change]]\nkind = "money"\naccount = "me"\namount = "-1 BTC"', "change 1: amount: a plan only"),
         ('[[change]]\nkind = "weather"', "change 1: change: 'weather' is not one of"),
         ('[[change]]\nkind = "system"\nstatus = "online"\nat = -1', "change 1: at"),
     ],
@@ -398,6 +399,22 @@ def test_the_exchange_changes_at_its_time() -> None:
 
 
 small = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "volume": "0.1", "price": "90"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('kind = "pair"\npair = "NO/USD"\nstatus = "offline"', "pair: 'NO/USD' is not one of"),
+        ('kind = "system"\nstatus = "sleepy"', "status: 'sleepy' is not one of online"),
+        ('kind = "fees"\nmaker = 0\ntaker = 100', "fees: must be percents"),
+        ('kind = "money"\naccount = "you"\namount = "1 BTC"', "account: 'you' is not one of me"),
+        ('kind = "money"\naccount = "me"\namount = "much"', "amount: "),
+        ('kind = "rules"\npair = "SOL/USD"\ntick_size = 0', "tick_size: must be above 0"),
+    ],
+)
+def test_a_change_that_can_never_be_made_is_refused_at_the_start(change: str, words: str) -> None:
+    with pytest.raises(BadField, match=words), served(f"[[change]]\nat = 1000\n{change}"):
+        pass
 
 
 def test_the_operator_changes_the_exchange() -> None:

@@ -395,7 +395,7 @@ class TestStill:
 
 def test_a_test_of_someone_else_has_a_sandbox_by_a_fixture(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(TESTS)
-    plugin = ["-p", "lotwise.sandbox.pytest_plugin", "-W", "error", "-p", "no:cacheprovider"]
+    plugin = ["-W", "error", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), *plugin, "test_theirs.py"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "2 passed" in told.stdout, told.stdout + told.stderr

@@ -277,7 +277,11 @@ def test_what_was_answered_is_there_after_kill_9(tmp_path: Path) -> None:
             last = time.monotonic() + 0.1 + 0.3 * chance.random()
             with suppress(URLError, ConnectionError, HTTPException):
                 for _ in range(1_000):
-                    placed += client.buy(60 + chance.randrange(30))["txid"]
+                    told = client.buy(60 + chance.randrange(30))
+                    if isinstance(told, dict):
+                        placed += told["txid"]
+                    else:
+                        assert told == "EOrder:Orders limit exceeded"  # a fast machine gets so far
                     gone = chance.choice(placed)
                     if isinstance(client.ask("CancelOrder", txid=gone), dict):
                         canceled.add(gone)

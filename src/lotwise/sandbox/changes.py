@@ -13,8 +13,9 @@ from typing import Any, Literal, assert_never
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from lotwise.domain.market import FeeSchedule, FeeTier, Market, MarketStatus
-from lotwise.domain.values import BadField, Time, amount, require
-from lotwise.kraken.rest import Payload
+from lotwise.domain.values import Amount, BadField, NotExact, Time, amount, require
+from lotwise.kraken.rest import SYSTEM_WORDS, Payload
+from lotwise.ledger.postings import Overdrawn
 from lotwise.sandbox.core import Core
 from lotwise.sandbox.world import Tariff
 
@@ -127,33 +128,48 @@ def _exact(value: Any) -> Any:
     return repr(value) if isinstance(value, float) else value
 
 
+def check(core: Core, change: Change) -> None:
+    """Raise BadField when the change can never be made."""
+    match change:
+        case System(status):
+            require(status in SYSTEM_WORDS, "status", f"{status!r} is not one of {' '.join(SYSTEM_WORDS)}")
+        case Pair(pair):
+            _listed(core, pair)
+        case Rules():
+            _changed(core, change)
+        case Fees(maker, taker):
+            require(0 <= maker < 100 and 0 <= taker < 100, "fees", "must be percents from 0 to below 100")
+        case Lag(seconds):
+            require(0 <= seconds <= MAX_LAG, "seconds", f"must be from 0 to {MAX_LAG}")
+        case Money(account, text):
+            known = core.desk.verifications
+            require(account in known, "account", f"{account!r} is not one of {' '.join(known)}")
+            _amount(text)
+        case _:
+            assert_never(change)
+
+
 def carry_out(core: Core, tariff: Tariff, change: Change, now: Time) -> None:
     """Make the change at a time."""
+    check(core, change)
     core.advance(now)
     match change:
         case System(status):
             core.set_system_status(status)
         case Pair(pair, status):
-            core.exchange.set_status(_listed(core, pair).symbol, status)
+            core.exchange.set_status(pair, status)
         case Rules():
-            market = _listed(core, change.pair)
-            core.exchange.list_market(
-                replace(
-                    market,
-                    min_quantity=market.min_quantity if change.ordermin is None else change.ordermin,
-                    min_notional=market.min_notional if change.costmin is None else change.costmin,
-                    tick_size=change.tick_size or market.tick_size,
-                )
-            )
+            core.exchange.list_market(_changed(core, change))
         case Fees(maker, taker):
-            require(0 <= maker <= 100 and 0 <= taker <= 100, "fees", "must be percents from 0 to 100")
             rates = FeeTier(Decimal(0), maker.scaleb(-2), taker.scaleb(-2))
             tariff.schedule = core.desk.schedule = FeeSchedule(date.min, (rates,))
         case Lag(seconds):
-            require(0 <= seconds <= MAX_LAG, "seconds", f"must be from 0 to {MAX_LAG}")
             core.desk.history_lag = seconds * 1000
         case Money(account, text):
-            core.deposit(account, amount(text), now)
+            try:
+                core.deposit(account, _amount(text), now)
+            except Overdrawn as no:
+                raise BadField("amount", str(no)) from None
         case _:
             assert_never(change)
 
@@ -162,3 +178,20 @@ def _listed(core: Core, pair: str) -> Market:
     markets = core.exchange.markets()
     require(pair in markets, "pair", f"{pair!r} is not one of {' '.join(markets)}")
     return markets[pair]
+
+
+def _changed(core: Core, rules: Rules) -> Market:
+    market = _listed(core, rules.pair)
+    return replace(
+        market,
+        min_quantity=market.min_quantity if rules.ordermin is None else rules.ordermin,
+        min_notional=market.min_notional if rules.costmin is None else rules.costmin,
+        tick_size=market.tick_size if rules.tick_size is None else rules.tick_size,
+    )
+
+
+def _amount(text: str) -> Amount:
+    try:
+        return amount(text)
+    except NotExact as no:
+        raise BadField("amount", str(no)) from None

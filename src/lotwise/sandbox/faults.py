@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, with_config
 
 from lotwise.domain.values import BadField, Time, require
 from lotwise.exchange.dice import Dice
-from lotwise.sandbox.changes import STRICT, Change, change_of, checked
+from lotwise.sandbox.changes import STRICT, Change, Money, change_of, checked
 
 LOCKOUT = "EGeneral:Temporary lockout"
 MAX_SECONDS = 3600.0
@@ -155,7 +155,10 @@ def _due(plain: Mapping[str, Any]) -> Due:
     require(isinstance(at, int | float) and at >= 0, "at", "must be seconds, not below 0")
     kind = plain.get("kind")
     rest = {key: value for key, value in plain.items() if key not in ("at", "kind")}
-    return Due(at, change_of({**rest, "change": kind}))
+    change = change_of({**rest, "change": kind})
+    taken = isinstance(change, Money) and change.amount.startswith("-")
+    require(not taken, "amount", "a plan only brings money: whether there is enough to take is not known yet")
+    return Due(at, change)
 
 
 class Faults:

@@ -9,18 +9,18 @@ Law: what a state file holds goes on as it was; only accounts may be added to it
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_bytes
-from threading import Thread
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lotwise.domain.values import Amount, Time, amount
 from lotwise.kraken.signature import credentials
 from lotwise.sandbox.admin import Admin
+from lotwise.sandbox.changes import check
 from lotwise.sandbox.clock import REAL, STILL, Clock, wall_time
 from lotwise.sandbox.core import Settings
 from lotwise.sandbox.doors import Doors
@@ -126,6 +126,8 @@ async def running(asked: Sandbox) -> AsyncIterator[Running]:
         core = begun(asked, store, wall_time() if asked.start is None else asked.start, still)
         clock = Clock(core.time, speed)
         faults = Faults(asked.plan.faults, asked.world.seed, core.time)
+        for due in asked.plan.changes:
+            check(core, due.change)
         doors = Doors(core, clock, faults, asked.plan.changes)
         admin = Admin(doors)
         public, private = Server(doors), Server(admin)
@@ -230,44 +232,33 @@ class Hosted:
 
     def do(self, action: Callable[[Admin], T]) -> T:
         """Have the operator do something, between two requests."""
-        done: Future[T] = Future()
 
-        def act() -> None:
-            try:
-                done.set_result(action(self.sandbox.admin))
-            except Exception as error:  # noqa: BLE001  handed on to who asked
-                done.set_exception(error)
+        async def act() -> T:
+            return action(self.sandbox.admin)
 
-        self._loop.call_soon_threadsafe(act)
-        return done.result(THREAD_SECONDS)
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(THREAD_SECONDS)
 
 
 @contextmanager
 def hosted(asked: Sandbox) -> Iterator[Hosted]:
     """Serve a sandbox by a thread, for clients that are not asynchronous."""
-    begun: Future[tuple[Hosted, asyncio.Event]] = Future()
-    ended: Future[None] = Future()
+    there: Future[tuple[Hosted, asyncio.Event]] = Future()
 
     async def serve() -> None:
         leave = asyncio.Event()
         async with running(asked) as sandbox:
-            begun.set_result((Hosted(sandbox, asyncio.get_running_loop()), leave))
+            there.set_result((Hosted(sandbox, asyncio.get_running_loop()), leave))
             await leave.wait()
 
-    def thread() -> None:
+    with ThreadPoolExecutor(1, "sandbox") as thread:
+        serving = thread.submit(asyncio.run, serve())
+        either: tuple[Future[Any], ...] = (there, serving)
+        wait(either, THREAD_SECONDS, FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        sandbox, leave = there.result(0)
         try:
-            asyncio.run(serve())
-        except BaseException as error:  # noqa: BLE001  handed on to who asked
-            (ended if begun.done() else begun).set_exception(error)
-        else:
-            ended.set_result(None)
-
-    serving = Thread(target=thread, name="sandbox", daemon=True)
-    serving.start()
-    there, leave = begun.result(THREAD_SECONDS)
-    try:
-        yield there
-    finally:
-        there._loop.call_soon_threadsafe(leave.set)
-        ended.result(THREAD_SECONDS)
-        serving.join(THREAD_SECONDS)
+            yield sandbox
+        finally:
+            sandbox._loop.call_soon_threadsafe(leave.set)
+            serving.result(THREAD_SECONDS)
