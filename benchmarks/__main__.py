@@ -18,6 +18,7 @@ from typing import Any
 import ccxt
 import numpy as np
 
+from benchmarks import sandbox
 from benchmarks.sizing_check import check
 from lotwise import Amount, Market, Opportunity, Policy, exact, size_order
 from lotwise.domain.sizing import CEILING_64, UNBOUNDED, Purse, Terms, _frame, choose_lots
@@ -173,6 +174,7 @@ def main() -> int:
         journal(Path(folder))
     year()
     start_up()
+    sandbox.main(100_000)
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     result = check(cases, seed=1)
     seen = f"{result.failures} failures, {result.share_on_a_bound:.1%} on a bound, {result.seconds:.0f} s"
