@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -258,8 +257,3 @@ def _show(found: list[Finding]) -> None:
         mark = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
         table.add_row(mark, finding.check, finding.seen, finding.remedy)
     Console().print(table)
-
-
-def rows(found: list[Finding]) -> list[dict[str, Any]]:
-    """The findings as plain values."""
-    return [{"check": f.check, "verdict": f.verdict, "seen": f.seen, "remedy": f.remedy} for f in found]

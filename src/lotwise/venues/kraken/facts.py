@@ -16,7 +16,6 @@ from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
 READS = frozenset({"query-funds", "query-open-trades", "query-closed-trades", "query-ledger"})
 TRADES = frozenset({"modify-trades", "close-trades", "access-websockets"})
-WITHDRAWS = frozenset({"withdraw-funds", "add-funds-withdrawal"})
 """Kraken's words for what a key may do (GetApiKeyInfo, 2026-03-11; the words of its key page)."""
 
 ASKED_AT_ONCE = 20

@@ -13,6 +13,7 @@ Law: a request leaves once. Whoever wants it again must first learn what became 
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -86,7 +87,7 @@ class Rest:
         self._credentials = credentials
         self._nonces = nonces or Nonces(None, clock)
         allowance = REST[level]
-        self._allowance = type(allowance)(allowance.maximum * USED_FRACTION, allowance.decay_per_second)
+        self._allowance = replace(allowance, maximum=allowance.maximum * USED_FRACTION)
         self._counter = Counter()
         self._one_at_a_time = asyncio.Lock()
 
