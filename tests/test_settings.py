@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lotwise.app.commands.config import command, reference
+from lotwise.app.cli import cli
+from lotwise.app.commands.config import reference
 from lotwise.app.presets import PRESETS, BadSettings
 from lotwise.app.settings import KEYS, Settings, default_text, load_settings, load_with_origins, unit
 from lotwise.domain.market import FeeAsset, Liquidity, Tier
@@ -42,7 +43,7 @@ def refusal(text: str, name: str = "config.json") -> str:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(command, arguments)
+    result = CliRunner().invoke(cli, ["config", *arguments])
     return result.exit_code, result.output
 
 
