@@ -129,6 +129,7 @@ def world_drawn(random: Random, many: int = 60) -> tuple[World, Settings]:
         "stoploss": pick(["-0.01", "-0.03", "-0.2"]),
         "target": pick(["0.012", "0.03", "0.1"]),
         "trailing_stop": pick([0, 0, "0.02"]),
+        "stoploss_on_exchange": pick([False, True]),
         "max_hold_bars": pick([0, 0, 7]),
         "sizing__max_order_size_usdt": pick([3, 10, 30]),
         "sizing__tier_min_costs__TIER_1": pick(["0", "2.5"]),
@@ -179,7 +180,7 @@ class Auditor:
                 order = self.orders[client_id]
                 changes = self.rules.changes(order.symbol, time)
                 self.refused[order.symbol, order.side, rejection.kind, changes] += 1
-                if order.side is Side.SELL:
+                if order.side is Side.SELL and order.symbol in run.engine.state.holdings:
                     self.told[order.symbol] = run.engine.state.holdings[order.symbol].position.quantity
             case _:
                 pass
@@ -193,6 +194,9 @@ class Auditor:
         for symbol, holding in state.holdings.items():
             if state.orders_on(symbol) or holding.refused == update.time:
                 continue
+            no_stops = holding.refusals or not run.engine.status(symbol).takes(Side.SELL, False, False)
+            if run.engine.plan.stop_rests and no_stops and symbol in run.engine.brackets():
+                continue  # the run watches stop and target
             assert holding.stuck, f"{holding} is neither at work nor stuck"
             assert holding.position.quantity <= self.told[symbol]
 
@@ -271,7 +275,7 @@ def test_the_journal_is_the_same_with_skipping_and_without_whatever_happens(
     say.append(
         f"skipping in {WORLDS} worlds where much happens: " + ", ".join(f"{kinds[k]} {k}" for k in told)
     )
-    assert min(kinds[kind] for kind in told) > 20
+    assert min(kinds[kind] for kind in told) > 10
 
 
 class Stopped(Exception):

@@ -16,7 +16,7 @@ from lotwise.domain.orders import Canceled, Expired, Fill, Opportunity, Purpose
 from lotwise.domain.values import Time
 from lotwise.engine.checks import LADDER, Wish, climb
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Decided, MarketUpdate, Record, Rung, Skip, Submit
+from lotwise.engine.records import Bracket, Decided, MarketUpdate, Record, Rung, Skip, Submit
 from lotwise.engine.state import State
 from lotwise.markets import UnknownMarket
 from lotwise.store.journal import Journal
@@ -240,7 +240,8 @@ def test_the_stop_of_a_position_is_where_the_sizing_proved_it_sellable(tmp_path:
     joined, records = told(tmp_path, {SOL: [1]}, {SOL: bars(SOL, CALM, (10000, 10010, 9999, 10000))})
     entry = of(records, Submit)[0]
     assert (entry.entry.stop, entry.entry.target) == (Decimal(97), Decimal(105))
-    assert joined.engine.stops() == {SOL: Decimal(97)}
+    bought = joined.engine.state.holdings[SOL].opened
+    assert joined.engine.brackets() == {SOL: Bracket(Decimal(97), None, bought)}
     target = of(records, Submit)[1].order
     assert target.purpose is Purpose.TARGET
     assert target.quantity == joined.engine.state.holdings[SOL].position.quantity
@@ -268,7 +269,7 @@ def test_an_exit_that_is_refused_is_shown_and_not_tried_for_ever(tmp_path: Any) 
 
 
 async def moment(joined: Run, update: MarketUpdate) -> None:
-    async for first in joined.venue.events(update, joined.engine.stops):
+    async for first in joined.venue.events(update, joined.engine.brackets):
         waiting = [first]
         while waiting:
             for record in joined.engine.handle(waiting.pop(0)):

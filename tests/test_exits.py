@@ -24,8 +24,8 @@ from lotwise.domain.orders import (
     TimeInForce,
 )
 from lotwise.domain.values import Side, Time
-from lotwise.engine.ports import Stops
-from lotwise.engine.records import Command, Decided, Event, MarketUpdate, Record, Stranded, Submit
+from lotwise.engine.ports import Brackets
+from lotwise.engine.records import Cancel, Command, Decided, Event, MarketUpdate, Record, Stranded, Submit
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles
 from lotwise.venues.simulated import ACCOUNT, SimulatedVenue
@@ -253,12 +253,12 @@ def test_a_sale_refused_for_its_tick_is_ordered_on_the_right_one_with_the_next_b
 class Cleared(SimulatedVenue):
     """The exchange takes all orders off its books when five bars have closed."""
 
-    async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+    async def events(self, update: MarketUpdate, brackets: Brackets) -> AsyncIterator[Event]:
         if update.time == at(5):
             for waiting in self.exchange.open_orders(ACCOUNT):
                 for report in self.exchange.cancel(ACCOUNT, waiting.order.client_id, update.time, "cleared"):
                     yield report
-        async for event in super().events(update, stops):
+        async for event in super().events(update, brackets):
             yield event
 
 
@@ -273,6 +273,33 @@ def test_a_position_whose_sale_was_cancelled_gets_another_with_the_next_bar(tmp_
         (at(5), 105, D("0.095")),
     ]
     assert of(records, Fill)[-1].price == 105 and joined.engine.state.holdings == {}
+
+
+class Forgetful(SimulatedVenue):
+    """The first two requests to cancel never arrive."""
+
+    lost = 2
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Cancel) and self.lost:
+            self.lost -= 1
+            return []
+        return await super().carry_out(command, durable)
+
+
+@pytest.mark.parametrize("rests", [False, True], ids=["target rests", "stop rests"])
+def test_a_sale_that_waits_for_a_cancel_that_was_lost_asks_again_each_bar(
+    tmp_path: Path, rests: bool
+) -> None:
+    """Else the position has no exit: its stop is not watched while it is being left."""
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 6)}, {SOL: [1]}, venue=Forgetful)
+    with Journal(tmp_path / "j") as journal:
+        keys = {"max_hold_bars": 2, "stoploss_on_exchange": rests}
+        joined = born(world, settings_in(world, **keys), journal, skips=False)
+        records = whole(joined)
+    assert [cancel.time for cancel in of(records, Cancel)] == [at(4), at(5), at(6)]
+    assert [sale.purpose for sale in sales(records) if sale.trigger is None] == [Purpose.TIME]
+    assert joined.engine.state.holdings == {}
 
 
 class Deserted(SimulatedVenue):

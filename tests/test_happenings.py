@@ -17,7 +17,7 @@ from lotwise.app.wire import Run, engine_of, exchange_of, flows, plan_of
 from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected
 from lotwise.domain.values import Amount, Time
-from lotwise.engine.ports import Stops
+from lotwise.engine.ports import Brackets
 from lotwise.engine.records import (
     Decided,
     Deposited,
@@ -340,11 +340,11 @@ def test_rules_told_with_a_status_are_not_told_again_the_next_day(tmp_path: Path
 class Halting(SimulatedVenue):
     """After three bars the owner halts the run; after five it may sell, after seven all."""
 
-    async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+    async def events(self, update: MarketUpdate, brackets: Brackets) -> AsyncIterator[Event]:
         steps = {at(3): Trading.HALTED, at(5): Trading.REDUCING, at(7): Trading.ACTIVE}
         if update.time in steps:
             yield Restricted(steps[update.time], "as the owner says", update.time)
-        async for event in super().events(update, stops):
+        async for event in super().events(update, brackets):
             yield event
 
 

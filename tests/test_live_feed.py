@@ -14,7 +14,7 @@ import pytest
 
 from lotwise.domain.market import MarketStatus, Quote
 from lotwise.domain.values import Time
-from lotwise.engine.records import Event, Listed, MarketUpdate
+from lotwise.engine.records import Bracket, Event, Listed, MarketUpdate
 from lotwise.exchange.crowd import Crowd, CrowdSettings
 from lotwise.exchange.dice import Dice
 from lotwise.exchange.paths import Walk
@@ -93,14 +93,14 @@ class Live:
     def __init__(self, world: World, *faults: Change | None, symbols: tuple[str, ...] = (BTC, SOL)) -> None:
         self.world, self.sandbox, self.rest = world, Sandbox(world, *faults), SandboxRest(world)
         self.watched = Watched(symbols, "1m", Slope(), window=5)
-        self.stops: dict[str, Decimal] = {}
+        self.brackets: dict[str, Bracket] = {}
         self.known: dict[str, Listed] = {}
         self.told: list[tuple[Time, Event]] = []
         self.ends: list[str] = []
         self.feed: LiveFeed | None = None
 
     async def listen(self, seconds: float, *beside: Any) -> None:
-        outlet = Outlet(self.put, lambda: self.stops, lambda s: FEES, self.known, lost=self.ends.append)
+        outlet = Outlet(self.put, lambda: self.brackets, lambda s: FEES, self.known, lost=self.ends.append)
         self.feed = LiveFeed(self.watched, self.rest, self.sandbox.line(), outlet)
         await for_seconds(seconds, self.feed.run(), *beside)
 
@@ -361,11 +361,15 @@ def test_a_strategy_that_fails_gives_no_signal_and_says_why() -> None:
     assert live.feed is not None and "raises ArithmeticError: oh" in live.feed.troubles[BTC]
 
 
-# Stops
+# Stops and targets
+
+
+def below(stop: int) -> Bracket:
+    return Bracket(Decimal(stop), None, Time(0))
 
 
 def test_prices_are_told_when_a_bid_is_at_or_below_its_stop_and_not_else(live: Live) -> None:
-    live.stops = {BTC: Decimal(60_000) * 2, SOL: Decimal(1)}
+    live.brackets = {BTC: below(120_000), SOL: below(1)}
     live.run(60)
     assert {quote.symbol for quote in live.quotes} == {BTC}
     times = [told for told, event in live.told if isinstance(event, Quote)]
@@ -382,7 +386,7 @@ def test_a_stop_that_is_raised_above_the_last_bid_is_told_in_a_quiet_market(live
 
     async def trail() -> None:
         await asyncio.sleep(90)
-        live.stops[BTC] = Decimal(59_000)
+        live.brackets[BTC] = below(59_000)
         await asyncio.sleep(3600)
 
     live.run(180, trail())
@@ -401,9 +405,24 @@ def test_a_bid_that_comes_down_to_the_stop_again_is_told_again(live: Live) -> No
             await asyncio.sleep(5)
         await asyncio.sleep(3600)
 
-    live.stops = {BTC: Decimal(58_500)}
+    live.brackets = {BTC: below(58_500)}
     live.run(60, market())
     assert [quote.bid for quote in live.quotes] == [58_000, 58_000]
+
+
+def test_a_bid_that_comes_up_to_a_target_is_told_and_one_within_the_bracket_is_not(live: Live) -> None:
+    live = Live(world(None))
+    far = [(Decimal(70_000), Decimal(1))]
+
+    async def market() -> None:
+        for bid in (59_000, 60_999, 61_000, 60_000):
+            live.world.exchange.show_depth(BTC, [(Decimal(bid), Decimal(1))], far, clock())
+            await asyncio.sleep(5)
+        await asyncio.sleep(3600)
+
+    live.brackets = {BTC: Bracket(Decimal(58_500), Decimal(61_000), Time(0))}
+    live.run(60, market())
+    assert [quote.bid for quote in live.quotes] == [61_000]
 
 
 # Rules

@@ -43,6 +43,7 @@ def drawn(random: Random) -> dict[str, Any]:
         "stoploss": pick(["-0.01", "-0.03", "-0.2"]),
         "target": pick(["0.008", "0.012", "0.03", "0.1"]),
         "trailing_stop": pick([0, 0, "0.01", "0.03"]),
+        "stoploss_on_exchange": pick([False, True]),
         "max_hold_bars": pick([0, 0, 7, 60]),
         "strategy": pick(["dip", "dip", "trend", "breakout"]),
         "sizing__max_order_size_usdt": pick([4, 10, 30]),

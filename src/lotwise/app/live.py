@@ -69,7 +69,7 @@ class LiveRun:
         report of an order that is not ours is nothing."""
         venue, state = self.venue, self.engine.state
         if isinstance(venue, SimulatedVenue) and isinstance(event, MarketUpdate):
-            async for one in venue.events(event, self.engine.stops):
+            async for one in venue.events(event, self.engine.brackets):
                 yield one
             return
         if isinstance(event, MarketUpdate):
@@ -137,7 +137,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
     keeper, venue = _venue(settings, ports, engine, inbox)
     outlet = Outlet(
         inbox.put,
-        engine.stops,
+        engine.brackets,
         partial(_fees, engine, listings),
         state.listed,
         keeper.ask if keeper else lambda: None,

@@ -61,7 +61,7 @@ async def trade(joined: Run, watch: Watch) -> None:
     try:
         async for update in joined.feed.moments(engine.state.time, awaiting(joined)):
             moment = Moment(journal)
-            async for event in venue.events(update, engine.stops):
+            async for event in venue.events(update, engine.brackets):
                 await answer(engine, venue, moment, event)
             moment.end(engine.state)
             if journal.waiting >= joined.rows_at_once:

@@ -261,6 +261,12 @@ class Settings(BaseSettings):
     stoploss: Stop = _key(
         "-0.03", "negative fraction", "Sell when the price falls this far below the entry; -0.03 is 3 %."
     )
+    stoploss_on_exchange: bool = _key(
+        False,
+        "true or false",
+        "Let the stop wait at the exchange, where it works without this program; the target is then sold at "
+        "once, as taker. Else the target waits there and the program watches the stop.",
+    )
     trailing_stop: BelowOne = _key(
         "0", FRACTION, "Sell when the price falls this far below its highest since the entry; 0: never."
     )

@@ -62,6 +62,7 @@ def plan_of(settings: Settings, run_id: str) -> Plan:
         slippage=settings.paper.slippage,
         max_hold=Time(bar * settings.max_hold_bars) if settings.max_hold_bars else None,
         trailing=settings.trailing_stop or None,
+        stop_rests=settings.stoploss_on_exchange,
         limits=Limits(
             cooldown=Time(bar * limits.cooldown_bars),
             guard_losses=limits.guard_losses,

@@ -55,10 +55,13 @@ class TimeInForce(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why we placed an order."""
+    """Why we placed an order. TARGET and PROTECTION wait at the exchange for the target and for the stop;
+    TAKE_PROFIT and STOP are the sales at once when the run itself sees one of them reached."""
 
     ENTRY = "entry"
     TARGET = "target"
+    PROTECTION = "protection"
+    TAKE_PROFIT = "take_profit"
     STOP = "stop"
     TRAIL = "trail"
     TIME = "time"

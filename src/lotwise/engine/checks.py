@@ -10,7 +10,7 @@ from lotwise.domain.market import Candle, Liquidity, Market, MarketStatus, Quote
 from lotwise.domain.orders import Opportunity, Purpose
 from lotwise.domain.sizing import Reason, Refused, Sized
 from lotwise.domain.values import EXACT, Amount, Side, plain, ratio_up, round_up
-from lotwise.engine.plan import Plan
+from lotwise.engine.plan import Plan, exit_role
 from lotwise.engine.records import Rung, Skip, Trading
 from lotwise.engine.state import State
 from lotwise.markets import UnknownMarket
@@ -187,10 +187,10 @@ def hours(time: int) -> str:
 
 
 def costs(wish: Wish) -> Decimal:
-    """The rise that pays both fees and the assumed spread; a target is a resting sale: maker."""
+    """The rise that pays both fees and the assumed spread."""
     market = wish.rules
     assert isinstance(market, Market), f"{wish.opportunity.symbol} has no rules"
-    buy, sell = market.fee_rate(wish.opportunity.liquidity), market.fee_rate(Liquidity.MAKER)
+    buy, sell = market.fee_rate(wish.opportunity.liquidity), market.fee_rate(exit_role(wish.plan.stop_rests))
     move = break_even_move(buy, sell)
     return EXACT.add(move, wish.plan.spread)
 

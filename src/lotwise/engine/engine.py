@@ -10,6 +10,7 @@ from lotwise.domain.market import Candle, Liquidity, Market, Quote
 from lotwise.domain.orders import (
     ENDED,
     Accepted,
+    Fill,
     Opportunity,
     Order,
     OrderType,
@@ -23,7 +24,7 @@ from lotwise.domain.orders import (
 from lotwise.domain.sizing import Refused, Sized, least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time
 from lotwise.engine.checks import LADDER, STANDING, Wish, busy_pairs, climb, edge, share_rung
-from lotwise.engine.exits import exit_prices
+from lotwise.engine.exits import at_once, exit_prices
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
@@ -272,7 +273,6 @@ class Engine(Seller):
         wish, market = candidate.opportunity, candidate.market
         maker = wish.liquidity is Liquidity.MAKER
         least = least_sellable(market, stop, candidate.policy.exit_headroom)
-        at_once = TimeInForce.FOK if EXACT.add(least, least) > size.quantity else TimeInForce.IOC
         return Order(
             client_id=client_id,
             symbol=wish.symbol,
@@ -283,7 +283,7 @@ class Engine(Seller):
             reserve=Amount(size.debit, self.plan.quote),
             purpose=Purpose.ENTRY,
             time=wish.time,
-            time_in_force=TimeInForce.GTD if maker else at_once,
+            time_in_force=TimeInForce.GTD if maker else at_once(size.quantity, least),
             expires=Time(wish.time + self.plan.entry_lifetime) if maker else None,
             post_only=maker,
         )
@@ -298,6 +298,8 @@ class Engine(Seller):
         if isinstance(report, Rejected | Accepted):
             yield from self._learn(now.order, report)
         holding = self.state.holdings.get(now.order.symbol)
+        if isinstance(report, Fill):
+            yield from self._filled(now, report.time)
         if now.status in ENDED and before.status not in ENDED and holding is not None:
             yield from self._ended(now, holding, report.time)
 

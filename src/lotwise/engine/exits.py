@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from lotwise.domain.market import FeeAsset, Market, Quote
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
+from lotwise.domain.sizing import least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down
 from lotwise.engine.state import Holding
 
@@ -46,23 +47,39 @@ def salable(quantity: Decimal, market: Market) -> Decimal:
 
 
 def exit_order(client_id: str, holding: Holding, market: Market, purpose: Purpose, time: Time) -> Order:
-    """The sale of all that is held and that one order may sell: at the target price, or at once."""
-    at_target = purpose is Purpose.TARGET
+    """The sale of all that is held and that one order may sell: waiting at the target price or at the
+    stop, at once at the target price or better, or at once."""
     quantity = salable(holding.position.quantity, market)
-    return Order(
+    order = Order(
         client_id=client_id,
         symbol=market.symbol,
         side=Side.SELL,
-        type=OrderType.LIMIT if at_target else OrderType.MARKET,
+        type=OrderType.MARKET,
         quantity=quantity,
-        price=market.price_up(holding.target) if at_target else None,
+        price=None,
         reserve=Amount(quantity, market.base),
         purpose=purpose,
         time=time,
         fee_asset=FeeAsset.QUOTE,  # a fee in coins would need more of them than are held
     )
+    target = market.price_up(holding.target)
+    match purpose:
+        case Purpose.TARGET:
+            return replace(order, type=OrderType.LIMIT, price=target)
+        case Purpose.PROTECTION:
+            return replace(order, type=OrderType.STOP_LOSS, trigger=market.price_down(holding.stop))
+        case Purpose.TAKE_PROFIT:
+            least = least_sellable(market, holding.stop, Decimal(1))
+            return replace(with_limit(order, target), time_in_force=at_once(quantity, least))
+    return order
+
+
+def at_once(quantity: Decimal, least: Decimal) -> TimeInForce:
+    """How an order that does not wait is to trade: whole or not at all when half of it would be less than
+    can be sold, else as far as it goes."""
+    return TimeInForce.FOK if EXACT.add(least, least) > quantity else TimeInForce.IOC
 
 
 def with_limit(order: Order, price: Decimal) -> Order:
-    """A sale at once for a pair that takes no market orders: never below this price, and it does not wait."""
+    """A sale at once that never gets less than this price."""
     return replace(order, type=OrderType.LIMIT, price=price, time_in_force=TimeInForce.IOC)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lotwise.domain.market import Liquidity, Market
+from lotwise.domain.orders import Purpose
 from lotwise.domain.policy import Policy
 from lotwise.domain.values import EPOCH, Time
 from lotwise.markets import UnknownMarket
@@ -22,6 +23,11 @@ class EntryStyle(StrEnum):
     def first(self) -> Liquidity:
         """The role of a wish's first order."""
         return Liquidity.TAKER if self is EntryStyle.TAKER else Liquidity.MAKER
+
+
+def exit_role(stop_rests: bool) -> Liquidity:
+    """The role of a sale at the target: one that waits there is a maker's, one at once a taker's."""
+    return Liquidity.TAKER if stop_rests else Liquidity.MAKER
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ class Plan:
     markets gives the rules in force at a time; policies one sizing policy for each pair (tier
     floors differ); spread is the assumed distance of ask and bid where only candles are known;
     max_hold: how long a position may be held; trailing: how far below its highest price a position is
-    sold. A maker entry that ends unfilled is placed anew at most `replaces` times.
+    sold; stop_rests: the stop waits at the exchange and the run watches the target, else the other way
+    round. A maker entry that ends unfilled is placed anew at most `replaces` times.
     """
 
     run_id: str
@@ -82,6 +89,7 @@ class Plan:
     slippage: Decimal
     max_hold: Time | None
     trailing: Decimal | None
+    stop_rests: bool
     limits: Limits
     risks: Risks
 
@@ -89,6 +97,11 @@ class Plan:
     def tries(self) -> int:
         """How often a wish may be ordered in all."""
         return 1 + self.replaces + (self.style is EntryStyle.MAKER_THEN_TAKER)
+
+    @property
+    def resting(self) -> Purpose:
+        """Which sale of a holding waits at the exchange."""
+        return Purpose.PROTECTION if self.stop_rests else Purpose.TARGET
 
     def liquidity(self, attempt: int) -> Liquidity:
         """The role of a wish's order at this attempt (from 0)."""

@@ -1,13 +1,12 @@
 """What the engine's shell needs from the world: one feed in, one venue out."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Protocol
 
 from lotwise.domain.values import Time
-from lotwise.engine.records import Command, Event, MarketUpdate
+from lotwise.engine.records import Bracket, Command, Event, MarketUpdate
 
-Stops = Callable[[], Mapping[str, Decimal]]
+Brackets = Callable[[], Mapping[str, Bracket]]
 """The prices that the engine waits for at this instant, by pair."""
 
 
@@ -31,7 +30,7 @@ class Orders(Protocol):
 class Venue(Orders, Protocol):
     """Shows also what happened in a moment of recorded candles."""
 
-    def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+    def events(self, update: MarketUpdate, brackets: Brackets) -> AsyncIterator[Event]:
         """All that the engine must see of one moment, in order, the update itself last. What the
         engine answered to one event has been carried out before the next is drawn."""
         ...

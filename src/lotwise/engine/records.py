@@ -44,6 +44,21 @@ class MarketUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Bracket:
+    """The prices at which the run itself sells a holding, as what rests at the exchange does not: at a bid
+    of `stop` or less, at a bid of `target` or more. A bar tells of the target only if it opened at
+    `since` or later: what the market did within a bar before the coins came, nobody knows."""
+
+    stop: Decimal | None
+    target: Decimal | None
+    since: Time
+
+    def holds(self, bid: Decimal) -> bool:
+        """Whether a bid lies within."""
+        return (self.stop is None or bid > self.stop) and (self.target is None or bid < self.target)
+
+
+@dataclass(frozen=True, slots=True)
 class Awaited:
     """What could change the state. A bar without any of it is silent; one bar too many does no harm.
 

@@ -21,7 +21,7 @@ from lotwise.engine.records import (
 )
 from lotwise.engine.rescue import WayOut, top_up_order, way_out
 from lotwise.engine.sight import EXIT_TRIES, Sight
-from lotwise.engine.state import WAITING, Holding, apply
+from lotwise.engine.state import RESTING, WAITING, Holding, apply
 
 
 class Seller(Sight):
@@ -32,17 +32,25 @@ class Seller(Sight):
         return record
 
     def _price(self, quote: Quote) -> Iterator[Record]:
-        """A price: the stop is due when it has come down to it."""
+        """A price: the stop is due when it has come down to it, and a target that the run watches when it
+        has come up to it (once in a bar, where nobody buys there)."""
         self.quotes = {**self.quotes, quote.symbol: quote}
         holding = self.state.holdings.get(quote.symbol)
         if holding is None or holding.stuck or holding.leaving is not None:
             return
         if self.state.trading is Trading.HALTED:
             return
-        level = self.stop(quote.symbol, holding)
-        if quote.bid <= level:
-            purpose = Purpose.STOP if level == holding.stop else Purpose.TRAIL
+        bracket = self.bracket(quote.symbol, holding)
+        if bracket.stop is not None and quote.bid <= bracket.stop:
+            purpose = Purpose.STOP if bracket.stop == holding.stop else Purpose.TRAIL
             yield from self._at_once(quote.symbol, purpose, quote.time)
+        elif bracket.target is not None and quote.bid >= bracket.target and self._may_take(holding, quote):
+            yield from self._at_once(quote.symbol, Purpose.TAKE_PROFIT, quote.time)
+
+    def _may_take(self, holding: Holding, quote: Quote) -> bool:
+        """Whether a sale at the target may be tried now, or again."""
+        again = holding.refused is None or quote.time - holding.refused >= self.plan.bar
+        return again and holding.refusals < EXIT_TRIES
 
     def _tend(self, symbol: str, holding: Holding, update: MarketUpdate) -> Iterator[Record]:
         """A holding at the close of a bar: is it time to leave, and does its sale rest?"""
@@ -52,21 +60,38 @@ class Seller(Sight):
             yield from self._at_once(symbol, Purpose.TIME, update.time)
         elif update.signals.get(symbol, 0.0) < 0 and holding.leaving is None:
             yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
-        elif not self.state.orders_on(symbol) and holding.refused != update.time:
+        elif self._leaves_behind(symbol, holding):
+            yield from self._at_once(symbol, self._due(holding), update.time)
+        elif self._is_free(symbol, holding) and holding.refused != update.time:
             yield from self._leave(symbol, self._due(holding), update.time)
 
+    def _leaves_behind(self, symbol: str, holding: Holding) -> bool:
+        """Whether what waits should have been cancelled and is not: the request was lost, or we died."""
+        leaves = holding.leaving is not None or self.state.flattening
+        return leaves and any(known.order.purpose in WAITING for known in self.state.orders_on(symbol))
+
+    def _is_free(self, symbol: str, holding: Holding) -> bool:
+        """Whether nothing is under way for a holding that should be. A stop that rests stands beside an
+        entry that goes on; it was not refused too often."""
+        if self._due(holding) is not Purpose.PROTECTION:
+            return not self.state.orders_on(symbol)
+        sales = (known.order.side is Side.SELL for known in self.state.orders_on(symbol))
+        return not any(sales) and holding.refusals < EXIT_TRIES
+
     def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
-        """Sell now. What rests on the pair must be off the book first (the sale at the target holds the
-        coins), unless that is all that the rules still allow: the only sale left, or an entry that has
-        not yet brought enough to be sold."""
+        """Sell now. What rests on the pair must be off the book first (a sale that waits holds the coins),
+        unless that is all that the rules still allow: the only sale left, or an entry that has not yet
+        brought enough to be sold."""
         resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
         why = self.unsellable(symbol, purpose, time)
         if resting and why is not None:
-            if resting[0].purpose is Purpose.TARGET:
+            only = next((order.purpose for order in resting if order.purpose in RESTING), None)
+            if only is not None:
                 quantity = self.state.holdings[symbol].position.quantity
-                yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
+                yield self._write(Stranded(symbol, quantity, f"only the resting {only} is left: {why}", time))
         elif resting:
-            yield self._write(Cancel(resting[0].client_id, purpose, time))
+            for order in resting:
+                yield self._write(Cancel(order.client_id, purpose, time))
         else:
             yield from self._leave(symbol, purpose, time)
 
@@ -77,11 +102,14 @@ class Seller(Sight):
         market, holding = self.rules(symbol, time), self.state.holdings[symbol]
         why = self.unsellable(symbol, purpose, time)
         if not isinstance(market, Market) or why is not None:
-            yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
+            if not self.state.orders_on(symbol):  # else an entry goes on, and may bring enough
+                yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
             return
         order = exit_order(self._name(), holding, market, purpose, time)
         quote = self.quotes.get(symbol)
         if not self.status(symbol).takes(Side.SELL, order.price is not None, post_only=False):
+            if purpose is Purpose.PROTECTION:
+                return  # the run watches the stop until the pair takes it
             if quote is None:
                 return  # there is no price to set a limit by: the next bar tries again
             order = with_limit(order, lowest_price(market, quote, self.plan.slippage))
@@ -94,13 +122,49 @@ class Seller(Sight):
             if ended.filled:
                 yield from self._leave(symbol, Purpose.RESCUE, time)
         elif holding.stuck:
-            if purpose is Purpose.TARGET and holding.leaving is Purpose.RESCUE:
+            if purpose in RESTING and holding.leaving is Purpose.RESCUE:
                 yield from self._way_out(symbol, time)
-        elif purpose is Purpose.ENTRY:
-            if ended.filled:
-                yield from self._leave(symbol, self._due(holding), time)
-        elif ended.status is Status.FILLED or (purpose is Purpose.TARGET and holding.leaving is not None):
-            yield from self._leave(symbol, self._due(holding), time)
+        elif self._next_is_due(ended, holding):
+            yield from self._sell_what_is_due(symbol, holding, time)
+
+    def _next_is_due(self, ended: OrderState, holding: Holding) -> bool:
+        """Whether an order's end lets another take its place now. A waiting sale that somebody else took
+        off the book waits for the next bar; one of which more or less is held now does not."""
+        match ended.order.purpose:
+            case Purpose.ENTRY:
+                return bool(ended.filled) or holding.leaving is not None
+            case Purpose.TAKE_PROFIT:
+                return ended.status is not Status.REJECTED  # new rules may come with the refusal
+            case purpose if purpose in RESTING and holding.leaving is not None:
+                return True
+            case Purpose.PROTECTION if ended.status is Status.CANCELED:
+                return ended.rest != self.whole(ended.order.symbol, holding)
+        return ended.status is Status.FILLED
+
+    def _filled(self, known: OrderState, time: Time) -> Iterator[Record]:
+        """A part of an order is done: the stop that rests follows what is held; where it is met, no more
+        is bought."""
+        symbol, purpose = known.order.symbol, known.order.purpose
+        holding = self.state.holdings.get(symbol)
+        if purpose is Purpose.PROTECTION and (holding is None or holding.leaving is None):
+            for other in self.state.orders_on(symbol):
+                if other.order.purpose is Purpose.ENTRY:
+                    yield self._write(Cancel(other.order.client_id, Purpose.STOP, time))
+        elif purpose is Purpose.ENTRY and holding is not None and not holding.stuck:
+            if self._due(holding) in (Purpose.PROTECTION, Purpose.STOP) and holding.leaving is None:
+                yield from self._sell_what_is_due(symbol, holding, time)
+
+    def _sell_what_is_due(self, symbol: str, holding: Holding, time: Time) -> Iterator[Record]:
+        """Order the sale of a holding once nothing else is under way on its pair; a stop that rests may stand
+        beside an entry, and is to be for all that is held."""
+        due, resting = self._due(holding), self.resting(symbol)
+        if due is not Purpose.PROTECTION:
+            if not self.state.orders_on(symbol):
+                yield from self._leave(symbol, due, time)
+        elif resting is None:
+            yield from self._leave(symbol, due, time)
+        elif resting.rest < self.whole(symbol, holding):
+            yield self._write(Cancel(resting.order.client_id, due, time))
 
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:
         """Leave what is stuck, if the rules now allow it and it was not refused too often."""
@@ -121,7 +185,7 @@ class Seller(Sight):
             return f"nothing is held on {symbol}"
         if not holding.stuck:
             return f"what is held on {symbol} is not stuck: its stop and target are at work"
-        if any(known.order.purpose is not Purpose.TARGET for known in self.state.orders_on(symbol)):
+        if any(known.order.purpose not in RESTING for known in self.state.orders_on(symbol)):
             return f"an order on {symbol} is open; wait until it is filled or over"
         if not isinstance(market, Market) or quote is None:
             return f"there are no rules or no price of {symbol} now"
@@ -148,8 +212,11 @@ class Seller(Sight):
             yield from self._leave(symbol, Purpose.RESCUE, time)
 
     def _due(self, holding: Holding) -> Purpose:
-        """How a holding is to be left now."""
-        return holding.leaving or (Purpose.PANIC if self.state.flattening else Purpose.TARGET)
+        """How a holding is to be left now. A stop that is met already need not rest."""
+        due = holding.leaving or (Purpose.PANIC if self.state.flattening else self.plan.resting)
+        quote = self.quotes.get(holding.position.symbol)
+        met = due is Purpose.PROTECTION and quote is not None and quote.bid <= holding.stop
+        return Purpose.STOP if met else due
 
     def _panic(self, asked: Panic) -> Iterator[Record]:
         """The owner wants to stop. Told again it does again what is not done yet."""

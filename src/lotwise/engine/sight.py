@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from lotwise.domain.market import Market, MarketStatus, Quote, market_of
-from lotwise.domain.orders import Purpose
+from lotwise.domain.orders import OrderState, Purpose, Status
 from lotwise.domain.values import EXACT, Side, Time, plain, steps_down
 from lotwise.engine.exits import salable
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Awaited, Listed
-from lotwise.engine.state import Holding, State
+from lotwise.engine.records import Awaited, Bracket, Listed
+from lotwise.engine.state import RESTING, Holding, State
 from lotwise.markets import EVIDENCE_AGE, UnknownMarket, raised
+
+AT_THE_EXCHANGE = (Status.OPEN, Status.PARTIALLY_FILLED)
 
 EXIT_TRIES = 3
 """A sale that was refused so often is not tried again before a person looks."""
@@ -68,10 +70,27 @@ class Sight:
         if holding is not None and date >= holding.opened:
             self._highs[symbol] = holding.opened, max(high, self._high(symbol) or high)
 
-    def stops(self) -> dict[str, Decimal]:
+    def brackets(self) -> dict[str, Bracket]:
         """The prices the engine waits for, by pair: reaching one is an event it wants to see."""
         waiting = self.state.holdings.items()
-        return {symbol: self.stop(symbol, h) for symbol, h in waiting if h.leaving is None and not h.stuck}
+        return {symbol: self.bracket(symbol, h) for symbol, h in waiting if h.leaving is None and not h.stuck}
+
+    def bracket(self, symbol: str, holding: Holding) -> Bracket:
+        """Where the run itself sells a holding: a stop that rests at the exchange is the exchange's."""
+        stop, resting = self.stop(symbol, holding), self.resting(symbol)
+        kept = resting is not None and resting.status in AT_THE_EXCHANGE and resting.order.trigger == stop
+        target = holding.target if self.plan.stop_rests else None
+        return Bracket(None if kept else stop, target, holding.opened)
+
+    def resting(self, symbol: str) -> OrderState | None:
+        """The sale of a holding that waits at the exchange, as far as we know."""
+        return next((known for known in self.state.orders_on(symbol) if known.order.purpose in RESTING), None)
+
+    def whole(self, symbol: str, holding: Holding) -> Decimal:
+        """How much of a holding one sale may be."""
+        market = self.rules(symbol, self.state.time)
+        quantity = holding.position.quantity
+        return salable(quantity, market) if isinstance(market, Market) else quantity
 
     def equity(self) -> Decimal:
         """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
@@ -105,7 +124,10 @@ class Sight:
         return None
 
     def _sale_price(self, symbol: str, holding: Holding, purpose: Purpose) -> Decimal:
+        """What values a sale: the price that it states, or the bid."""
         quote = self.quotes.get(symbol)
+        if purpose is Purpose.PROTECTION:
+            return holding.stop
         return quote.bid if quote and purpose is not Purpose.TARGET else holding.target
 
     def awaited(self, now: Time, deaf: frozenset[str]) -> Awaited:
@@ -134,6 +156,8 @@ class Sight:
             if holding.leaving is None:
                 stop = EXACT.add(self.stop(symbol, holding), self._tick(symbol))
                 falls[symbol] = max(stop, falls.get(symbol, stop))
+                if self.plan.stop_rests:
+                    rises[symbol] = min(holding.target, rises.get(symbol, holding.target))
         by = min((Time(time) for time in times if time > now), default=None)
         return Awaited(soon, by, falls, rises, self._trails(), frozenset(state.holdings), deaf)
 
@@ -168,7 +192,7 @@ class Sight:
 
     def _trails(self) -> dict[str, tuple[Decimal, Decimal]]:
         trailing = self.plan.trailing
-        return {} if trailing is None else {s: (trailing, self._tick(s)) for s in self.stops()}
+        return {} if trailing is None else {s: (trailing, self._tick(s)) for s in self.brackets()}
 
     def _tick(self, symbol: str) -> Decimal:
         market = self.rules(symbol, self.state.time)

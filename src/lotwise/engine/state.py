@@ -55,8 +55,14 @@ DAY = 86_400_000
 LOSSES_KEPT = 32
 """More losses of a pair than any guard counts."""
 
-WAITING = (Purpose.ENTRY, Purpose.TARGET)
-"""What orders that wait in the book are for; all others are to trade at once."""
+RESTING = (Purpose.TARGET, Purpose.PROTECTION)
+"""What the sale of a holding is for that waits at the exchange."""
+
+WAITING = (Purpose.ENTRY, *RESTING)
+"""What orders that wait at the exchange are for; all others are to trade at once."""
+
+SPARED = (Purpose.PROTECTION, Purpose.TAKE_PROFIT)
+"""What may be refused without a holding being stuck: the run goes on to watch its stop."""
 
 ENDED_KEPT = 64
 """Ended orders stay known for late reports; the oldest leave."""
@@ -177,7 +183,7 @@ def apply(state: State, record: Record) -> None:
         case Cancel():
             holding = state.holdings.get(state.order(record.client_id).order.symbol)
             if holding is not None:
-                holding.leaving = None if record.due is Purpose.TARGET else record.due
+                holding.leaving = None if record.due in RESTING else record.due
             state.time = record.time
         case Marked():
             _mark(state, record)
@@ -273,7 +279,7 @@ def _submit(state: State, record: Submit) -> None:
         holding = state.holdings[order.symbol]
         holding.stuck = None
         state.unfilled.pop(order.symbol, None)
-        if order.purpose is not Purpose.TARGET:
+        if order.purpose not in RESTING:
             holding.leaving = order.purpose
     state.totals.orders += 1
     state.time = order.time
@@ -318,8 +324,9 @@ def _report(state: State, report: Report) -> None:
         state.totals.size_rejections += report.rejection.kind in SIZE_REJECTIONS
         if known.order.side is Side.SELL:
             holding = state.holdings[known.order.symbol]
-            holding.stuck, holding.refusals = report.rejection.text, holding.refusals + 1
-            holding.refused = report.time
+            holding.refused, holding.refusals = report.time, holding.refusals + 1
+            if known.order.purpose not in SPARED:
+                holding.stuck = report.rejection.text
     if reported.status in ENDED:
         _end(state, reported, report.time)
     else:
@@ -338,6 +345,8 @@ def _end(state: State, ended: OrderState, time: Time) -> None:
         state.unfilled[order.symbol] = Unfilled(entry.confidence, entry.attempt + 1)
     elif ended.status is Status.CANCELED and holding is not None and order.purpose not in WAITING:
         holding.refused = time  # nobody bought: not again at this moment
+    if holding is not None and order.purpose is Purpose.TAKE_PROFIT:
+        holding.leaving = None  # sold, or the price is gone again: back to the stop
     state.ended[client_id] = ended
     while len(state.ended) > ENDED_KEPT:
         oldest = next(iter(state.ended))

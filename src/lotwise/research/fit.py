@@ -28,16 +28,18 @@ class Fit:
     losses_to_lock_out: int | None
 
 
-def fit(market: Market, price: Decimal, free: Amount, policy: Policy, entry: Liquidity) -> Fit:
-    """The answer for one pair at a price (rounded down to its tick), flat, with this much free."""
-    price = market.price_down(price)
+def fit(
+    market: Market, price: Decimal, free: Amount, policy: Policy, roles: tuple[Liquidity, Liquidity]
+) -> Fit:
+    """The answer for one pair at a price (rounded down to its tick), flat, with this much free; roles: of
+    the entry and of the sale at the target."""
+    price, (entry, leave) = market.price_down(price), roles
     wish = Opportunity(market.symbol, price, entry)
     return Fit(
         market.symbol,
         price,
         size_order(wish, market, free, policy),
-        # A target is a resting sale: maker.
-        break_even_move(market.fee_rate(entry), market.maker_fee),
+        break_even_move(market.fee_rate(entry), market.fee_rate(leave)),
         losses_to_lock_out(market, wish, free, policy),
     )
 

@@ -5,20 +5,21 @@ durable as a whole or not at all.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from lotwise.domain.market import Candle, Listing, Market, MarketStatus, Quote
-from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, RejectionKind, Sent
+from lotwise.domain.orders import SIZE_REJECTIONS, OrderState, Rejected, RejectionKind, Report, Sent
 from lotwise.domain.values import EXACT, Time
-from lotwise.engine.ports import Stops
+from lotwise.engine.ports import Brackets
 from lotwise.engine.records import Cancel, Command, Deposited, Event, Listed, MarketUpdate, Passed, Submit
 from lotwise.engine.sight import renewed
 from lotwise.engine.state import State
 from lotwise.exchange.booking import OpenOrder, terms_for
 from lotwise.exchange.candle_matcher import stop_touch
+from lotwise.exchange.events import Told
 from lotwise.exchange.exchange import Exchange
 from lotwise.markets import UnknownMarket
 
@@ -44,6 +45,7 @@ class SimulatedVenue:
         self._told: dict[str, Market] = {}
         self._happenings = deque(happenings)
         self._statuses: dict[str, MarketStatus] = {}
+        self._within: dict[str, Candle] = {}
 
     def resume(self, state: State, last: Mapping[str, Candle]) -> None:
         """Take up the account where a journal left it; `last` are the candles closed by then."""
@@ -60,9 +62,10 @@ class SimulatedVenue:
         owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
         self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
 
-    async def events(self, update: MarketUpdate, stops: Stops) -> AsyncIterator[Event]:
+    async def events(self, update: MarketUpdate, brackets: Brackets) -> AsyncIterator[Event]:
         """A candle as its worst path: the stop of what is held comes first, then resting orders, then
-        the stop of what was just bought (its price was passed on the way down), and last the close."""
+        the stop of what was just bought (its price was passed on the way down), then the target of what
+        was held when it opened, and last the close."""
         for passed in update.passed.values():
             yield self._passed(passed)
         while self._happenings and self._happenings[0].time <= update.time:
@@ -73,23 +76,24 @@ class SimulatedVenue:
             market = self._list(symbol, update.time)
             if market is None or market.price_down(candle.close) <= 0:
                 continue  # without rules, or worth less than one tick: no price to trade at
-            touch = self._touch(candle, market, stops, update.time)
-            if touch:
-                yield touch
+            for event in self._stopped(candle, market, brackets, update.time):
+                yield event
             reports = self.exchange.settle(candle, update.time)
             if reports:
                 # What is ordered in answer meets the worst price of the bar, never its close.
                 self._quote(symbol, market.price_down(candle.low), market, update.time)
-            for account, report in reports:
-                if account == ACCOUNT:
-                    yield report
-            touch = self._touch(candle, market, stops, update.time)
-            if touch:
-                yield touch
+                self._within[symbol] = candle
+            for report in ours(reports):
+                yield report
+            for event in self._stopped(candle, market, brackets, update.time):
+                yield event
+            reached = self._target(candle, market, brackets, update.time)
+            if reached:
+                yield reached
+            self._within.pop(symbol, None)
             self.exchange.close(candle, update.time)
-        for account, report in self.exchange.expire(update.time):
-            if account == ACCOUNT:
-                yield report  # an order's time ends whether or not its pair trades
+        for report in ours(self.exchange.expire(update.time)):
+            yield report  # an order's time ends whether or not its pair trades
         yield replace(update, quotes=self.exchange.quotes())
 
     def due(self) -> Time | None:
@@ -139,6 +143,8 @@ class SimulatedVenue:
         match command:
             case Submit(order):
                 market = self._list(order.symbol, order.time)
+                if order.trigger is not None and market is not None and order.symbol in self._within:
+                    self._fall_to(order.symbol, order.trigger, market, order.time)
                 told: list[Event] = [Sent(order.client_id, order.time)]
                 told += self.exchange.accept(ACCOUNT, order, order.time)
                 # As a live venue does: such a refusal means that our rules are not the exchange's.
@@ -150,18 +156,35 @@ class SimulatedVenue:
             case Cancel(client_id, _, time):
                 return self.exchange.cancel(ACCOUNT, client_id, time)
 
+    def _fall_to(self, symbol: str, trigger: Decimal, market: Market, time: Time) -> None:
+        """A stop ordered in answer to a fill within a bar stood before the price came down to it."""
+        price = stop_touch(self._within[symbol], trigger, market.tick_size)
+        if price is not None:
+            self._quote(symbol, price, market, time)
+
     def _open(self, state: OrderState) -> OpenOrder:
         order = state.order
         market = self.rules(order.symbol, order.time)
         assert isinstance(market, Market) and state.venue_id is not None, f"{state} rests nowhere"
         return OpenOrder(order, terms_for(order, market), state.venue_id, order.time, state.fills)
 
-    def _touch(self, candle: Candle, market: Market, stops: Stops, time: Time) -> Quote | None:
-        stop = stops().get(candle.symbol)
-        if stop is None:
+    def _stopped(self, candle: Candle, market: Market, brackets: Brackets, time: Time) -> Iterator[Event]:
+        """The price at which the stop that the run watches is met within a candle, if it is."""
+        bracket = brackets().get(candle.symbol)
+        if bracket is not None and bracket.stop is not None:
+            price = stop_touch(candle, bracket.stop, market.tick_size)
+            if price is not None:
+                yield self._quote(candle.symbol, price, market, time)
+
+    def _target(self, candle: Candle, market: Market, brackets: Brackets, time: Time) -> Quote | None:
+        """The price of a target that the run watches, where a candle trades through it."""
+        bracket = brackets().get(candle.symbol)
+        if bracket is None or bracket.target is None or candle.date < bracket.since:
             return None
-        price = stop_touch(candle, stop, market.tick_size)
-        return None if price is None else self._quote(candle.symbol, price, market, time)
+        target = market.price_up(bracket.target)
+        if market.price_down(candle.high) <= target:
+            return None
+        return self._quote(candle.symbol, target, market, time)
 
     def _quote(self, symbol: str, price: Decimal, market: Market, time: Time) -> Quote:
         """Let the best bid be a price within the bar (one tick at the least)."""
@@ -180,6 +203,11 @@ class SimulatedVenue:
 
     def _listed(self, market: Market, time: Time) -> Listed:
         return listed(market, time, self._statuses.get(market.symbol, MarketStatus.ONLINE))
+
+
+def ours(told: Iterable[Told]) -> Iterator[Report]:
+    """The reports to our account."""
+    return (report for account, report in told if account == ACCOUNT)
 
 
 def listed(market: Market, time: Time, status: MarketStatus = MarketStatus.ONLINE) -> Listed:

@@ -19,6 +19,7 @@ from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.domain.market import Listing, Market
 from lotwise.domain.sizing import Reason, Refused, Sized
 from lotwise.domain.values import EPOCH, Amount, NotExact, exact, plain
+from lotwise.engine.plan import exit_role
 from lotwise.kraken.reference import reference_price
 from lotwise.research.fit import LOSSES_LOOKED_AHEAD, Fit, fit, fits_fixed
 from lotwise.store.candles import CandleError, read_folder
@@ -222,10 +223,11 @@ def _row(
         raise Problem(f"{symbol}: a price of {plain(price)} is below its tick, {plain(market.tick_size)}")
     free = Amount(settings.dry_run_wallet, settings.stake_currency)
     policy = settings.policy(markets.floor(symbol))
+    roles = settings.entry.style.first, exit_role(settings.stoploss_on_exchange)
     return Row(
         symbol,
         tier,
-        fit(market, price, free, policy, settings.entry.style.first),
+        fit(market, price, free, policy, roles),
         size is not None and fits_fixed(market, price, free, policy, size),
         source,
         rules,

@@ -15,8 +15,8 @@ from typing import Any
 
 from lotwise.domain.market import Candle, Market, Quote
 from lotwise.domain.values import EPOCH, BadField, Time
-from lotwise.engine.ports import Stops
-from lotwise.engine.records import Event, Listed, MarketUpdate
+from lotwise.engine.ports import Brackets
+from lotwise.engine.records import Bracket, Event, Listed, MarketUpdate
 from lotwise.kraken.stream import Malformed, Message, Request
 from lotwise.kraken.stream_channels import BEST, subscribe
 from lotwise.kraken.stream_fields import number, rows, text
@@ -64,12 +64,12 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """Where a feed tells, and what it asks. stops: the prices awaited, by pair; fees: a pair's maker and
+    """Where a feed tells, and what it asks. brackets: the prices awaited, by pair; fees: a pair's maker and
     taker fee; known: the rules told so far (a view that grows with what is put); `connected` and `lost`
     as of a stream."""
 
     put: Callable[[list[Event]], None]
-    stops: Stops
+    brackets: Brackets
     fees: Callable[[str], tuple[Decimal, Decimal]]
     known: Mapping[str, Listed] = field(default_factory=dict)
     connected: Callable[[], None] = lambda: None
@@ -91,7 +91,7 @@ class LiveFeed:
         self._history = History(watched.symbols, watched.waits.bar, rest, self._gathering.fill)
         self._quotes: dict[str, Quote] = {}
         self._ruled: set[str] = set()
-        self._touched: dict[str, tuple[Decimal, Decimal]] = {}
+        self._touched: dict[str, tuple[Decimal, Bracket]] = {}
         self._system = ""
 
     # What a run asks when it begins
@@ -170,7 +170,7 @@ class LiveFeed:
         """Tell the moments that are whole by now, then the stops that are reached."""
         while (moment := self._gathering.due(self._clock())) is not None:
             self._outlet.put([self._update(moment)])
-        self._watch_stops()
+        self._watch_brackets()
 
     def _prices(self, message: Message) -> None:
         """Prices of a pair; without a bid below an ask it has none until it is told of others."""
@@ -285,15 +285,15 @@ class LiveFeed:
             self.troubles.pop(symbol, None)
         return 0.0 if 0 < sure < watched.least else sure, swing
 
-    def _watch_stops(self) -> None:
-        """Tell the prices of each pair whose bid has come down to its stop, once for each bid."""
+    def _watch_brackets(self) -> None:
+        """Tell the prices of each pair whose bid has left its bracket, once for each bid."""
         now, told = self._clock(), list[Event]()
-        for symbol, stop in self._outlet.stops().items():
+        for symbol, bracket in self._outlet.brackets().items():
             quote = self._quotes.get(symbol)
-            if quote is None or quote.bid > stop:
+            if quote is None or bracket.holds(quote.bid):
                 self._touched.pop(symbol, None)
-            elif self._touched.get(symbol) != (quote.bid, stop):
-                self._touched[symbol] = quote.bid, stop
+            elif self._touched.get(symbol) != (quote.bid, bracket):
+                self._touched[symbol] = quote.bid, bracket
                 told.append(Quote(symbol, now, quote.bid, quote.ask))
         if told:
             self._outlet.put(told)

@@ -112,8 +112,8 @@ class Rest:
         """The result of a private call, signed; Kraken is to take it within `lifetime` milliseconds of its
         sending or not at all; after `latest` it is not sent any more. Raises Refused, NoAnswer."""
         assert self._credentials is not None, "a private call needs a key"
+        await self._pace(endpoint)  # outside the lock: an order does not wait for a look-up's turn
         async with self._one_at_a_time:
-            await self._pace(endpoint)
             if latest is not None and self._clock() > latest:
                 raise TooLate(f"{endpoint}: its turn came {self._clock() - latest} ms too late")
             nonce, path = str(self._nonces.next()), f"/0/private/{endpoint}"

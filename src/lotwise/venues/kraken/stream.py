@@ -179,7 +179,7 @@ def heard(text: str) -> Message:
     if len(text) > LARGEST_MESSAGE:
         raise Malformed("the message is too long")
     try:
-        message = json.loads(text, parse_float=exact, parse_constant=_no_number)
+        message = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {str(error)[:WORDS]}") from None
     if not isinstance(message, dict):
@@ -189,6 +189,9 @@ def heard(text: str) -> Message:
 
 def _no_number(text: str) -> Decimal:
     raise Malformed(f"{text} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_no_number)
 
 
 async def _within(seconds: float, work: Awaitable[Result], late: str) -> Result:
