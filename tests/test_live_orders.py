@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -230,3 +230,81 @@ def test_a_start_treats_what_may_have_been_sent_as_unknown() -> None:
 
     made = world(scenario)
     assert (status(made, "abc-1"), status(made, "abc-2")) == (Status.DEAD, Status.OPEN)
+
+
+# A stop that rests at the exchange
+
+
+def guard(quantity: Decimal, name: str = "abc-2") -> Order:
+    """The sale of a bought quantity at 97 or below."""
+    return Order(
+        client_id=name,
+        symbol=SOL,
+        side=Side.SELL,
+        type=OrderType.STOP_LOSS,
+        quantity=quantity,
+        price=None,
+        reserve=Amount(quantity, "SOL"),
+        purpose=Purpose.PROTECTION,
+        time=NOW,
+        fee_asset=FeeAsset.QUOTE,
+        trigger=Decimal(97),
+    )
+
+
+async def bought_some(made: World) -> None:
+    """0.1 SOL; the fill is learned by a look-up."""
+    made.network.rates = Rates(answer_lost=1.0)
+    await made.submit(buy(price="101"))
+    made.network.rates = Rates()
+    await made.settle(20)
+
+
+def falls(made: World) -> None:
+    """The market falls to 96.9, and somebody trades there."""
+    made.theirs.core.exchange.show_depth(
+        SOL, [(Decimal("96.9"), Decimal(9))], [(Decimal("97.1"), Decimal(9))], made.loop.now()
+    )
+    made.theirs.core.exchange.deposit("b", amount("5 SOL"))
+    sale = replace(guard(Decimal(1), "b-1"), type=OrderType.MARKET, trigger=None)
+    made.theirs.core.exchange.accept("b", sale, made.loop.now())
+
+
+def test_a_resting_stop_sells_while_nobody_watches_and_the_fill_is_learned_afterwards() -> None:
+    async def scenario(made: World) -> None:
+        await bought_some(made)
+        order = guard(made.state.order("abc-1").filled)
+        made.fold([Submit(order)])
+        made.fold(await made.venue.carry_out(Submit(order), lambda: None))
+        assert status(made, "abc-2") is Status.OPEN
+        await made.venue.close()  # the program is gone
+        falls(made)
+        await made.settle(60)
+        assert status(made, "abc-2") is Status.OPEN, "nobody has told yet"
+        (info,) = [i for i in await made.venue.account.closed_orders(NOW) if i.cl_ord_id == "abc-2"]
+        made.fold(await made.venue.told(made.state.order("abc-2"), info))
+
+    made = world(scenario)
+    assert status(made, "abc-2") is Status.FILLED and made.state.holdings == {}
+    exchange = made.theirs.core.exchange.ledger("a")
+    assert made.state.ledger.total("USDT").number - 100 == exchange.total("USDT").number - 1000
+    (sold,) = made.state.order("abc-2").fills
+    assert sold.price == Decimal("96.9")
+
+
+def test_a_cancel_that_comes_after_the_stop_was_met_learns_of_the_sale() -> None:
+    """The other outcome of that race: nothing is left to be sold."""
+
+    async def scenario(made: World) -> None:
+        await bought_some(made)
+        order = guard(made.state.order("abc-1").filled)
+        made.fold([Submit(order)])
+        made.fold(await made.venue.carry_out(Submit(order), lambda: None))
+        falls(made)
+        made.fold(
+            await made.venue.carry_out(Cancel("abc-2", Purpose.TAKE_PROFIT, made.loop.now()), lambda: None)
+        )
+
+    made = world(scenario)
+    assert status(made, "abc-2") is Status.FILLED and made.state.holdings == {}
+    assert theirs(made).count("abc-2") == 1

@@ -22,6 +22,7 @@ import pytest
 from lotwise.app.books import live_state
 from lotwise.app.operator import (
     AGAIN,
+    AT_MOST,
     HEARD,
     PATIENCE,
     Operator,
@@ -349,7 +350,7 @@ def test_what_is_not_done_is_asked_for_again_and_the_receipt_says_what_is_left(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lotwise.app.operator.AGAIN", AGAIN / 100)
-    monkeypatch.setattr("lotwise.app.operator.TIMES", 3)
+    monkeypatch.setattr("lotwise.app.operator.AT_MOST", AT_MOST / 100)
 
     async def scenario(path: Path, state: State) -> None:
         told = await asyncio.to_thread(ask, path, "flatten")

@@ -237,3 +237,19 @@ def test_an_edge_that_only_a_waiting_target_pays_is_refused(tmp_path: Path) -> N
     _, at_once = live(tmp_path / "at_once", world, **keys, stoploss_on_exchange=True)
     assert [told.reason for told in of(waiting, Decided)] == [None]
     assert [told.reason for told in of(at_once, Decided)] == ["EDGE_BELOW_FEES"]
+
+
+def test_a_run_that_goes_on_with_the_other_setting_changes_what_rests(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 9)}, {SOL: [1]})
+    for first in (False, True):
+        one, other = (Purpose.PROTECTION, Purpose.TARGET) if first else (Purpose.TARGET, Purpose.PROTECTION)
+        short = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 4)}, {SOL: [1]})
+        with Journal(tmp_path / f"{first}") as journal:
+            run = born(short, settings_in(short, stoploss_on_exchange=first), journal)
+            whole(run)
+            state = run.engine.state
+            assert [known.order.purpose for known in state.orders.values()] == [one]
+            again = born(world, settings_in(world, stoploss_on_exchange=not first), journal, state=state)
+            records = whole(again)
+        assert [known.order.purpose for known in state.orders.values()] == [other]
+        assert [cancel.due for cancel in of(records, Cancel)] == [other]

@@ -35,9 +35,9 @@ HEARD = "heard"
 PATIENCE = 2.0
 """Seconds within which a run says that it has heard."""
 
-AGAIN, TIMES = 5.0, 18
-"""What is not done yet is asked for again after so many seconds, so often; then the receipt says what is
-left. An order whose fate is unknown needs more than a minute to be proven absent."""
+AGAIN, AT_MOST = 5.0, 90.0
+"""What is not done yet is asked for again after so many seconds, and for so many in all; then the receipt
+says what is left. An order whose fate is unknown needs more than a minute to be proven absent."""
 
 LOOK = 0.1
 LONGEST_LINE = 1_000_000
@@ -57,16 +57,22 @@ class Operator:
         """Have the engine do it, again until it is done: what was done, and what is left."""
         state, open_before = self._state, list(self._state.orders)
         known = {fill.trade_id for fill in _sales(state)}
-        for _ in range(TIMES):
-            self._inbox.put([self._event(word)])
-            with suppress(TimeoutError):
-                async with asyncio.timeout(AGAIN):
-                    await self._inbox.answered()
-                    while not _done(state, word):
-                        await asyncio.sleep(LOOK)
-                    break
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AT_MOST):
+                await self._until_done(word)
         sold = [fill for fill in _sales(state) if fill.trade_id not in known]
         return _receipt(state, word, open_before, sold)
+
+    async def _until_done(self, word: str) -> None:
+        while True:
+            # Not again before it was answered: what it asks for takes its time at the exchange.
+            self._inbox.put([self._event(word)])
+            await self._inbox.answered()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN):
+                    while not _done(self._state, word):
+                        await asyncio.sleep(LOOK)
+                    return
 
     def _event(self, word: str) -> Event:
         if word == LIFT:
@@ -184,7 +190,7 @@ def ask(journal: Path, word: str) -> Receipt:
             raise Unheard from None
         if heard.strip() != HEARD.encode():
             raise Unheard
-        line.settimeout(AGAIN * TIMES + PATIENCE)
+        line.settimeout(AT_MOST + PATIENCE)
         try:
             told = json.loads(answers.readline(LONGEST_LINE))
         except (OSError, ValueError):

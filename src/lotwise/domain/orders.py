@@ -240,18 +240,24 @@ NEXT: dict[Status, dict[type[Report], Status]] = {
                   Fill: _S.PARTIALLY_FILLED},
     _S.SENT: {Accepted: _S.OPEN, Rejected: _S.REJECTED, TimedOut: _S.UNKNOWN,
               Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
-    _S.OPEN: {Accepted: _S.OPEN, Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED},
+    _S.OPEN: {Accepted: _S.OPEN, Canceled: _S.CANCELED, Expired: _S.EXPIRED, Fill: _S.PARTIALLY_FILLED,
+              ProvenAbsent: _S.OPEN},
     _S.PARTIALLY_FILLED: {Accepted: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
-                          TimedOut: _S.PARTIALLY_FILLED, Fill: _S.PARTIALLY_FILLED},
+                          TimedOut: _S.PARTIALLY_FILLED, Fill: _S.PARTIALLY_FILLED,
+                          ProvenAbsent: _S.PARTIALLY_FILLED},
     _S.UNKNOWN: {Accepted: _S.OPEN, Rejected: _S.REJECTED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
                  Fill: _S.PARTIALLY_FILLED, ProvenAbsent: _S.DEAD, TimedOut: _S.UNKNOWN},
     # A late fill is money all the same: it is booked in every state, and revives the dead.
-    # What is told twice, or late, changes nothing.
-    _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED, TimedOut: _S.FILLED},
-    _S.CANCELED: {Fill: _S.CANCELED, Accepted: _S.CANCELED, Canceled: _S.CANCELED, Expired: _S.CANCELED},
-    _S.EXPIRED: {Fill: _S.EXPIRED, Accepted: _S.EXPIRED, Expired: _S.EXPIRED, Canceled: _S.EXPIRED},
-    _S.REJECTED: {Fill: _S.PARTIALLY_FILLED, Accepted: _S.OPEN},
-    _S.DEAD: {Accepted: _S.OPEN, Fill: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED},
+    # What is told twice, or late, changes nothing; absence proves nothing of an order that was found.
+    _S.FILLED: {Accepted: _S.FILLED, Canceled: _S.FILLED, Expired: _S.FILLED, TimedOut: _S.FILLED,
+                ProvenAbsent: _S.FILLED},
+    _S.CANCELED: {Fill: _S.CANCELED, Accepted: _S.CANCELED, Canceled: _S.CANCELED, Expired: _S.CANCELED,
+                  ProvenAbsent: _S.CANCELED},
+    _S.EXPIRED: {Fill: _S.EXPIRED, Accepted: _S.EXPIRED, Expired: _S.EXPIRED, Canceled: _S.EXPIRED,
+                 ProvenAbsent: _S.EXPIRED},
+    _S.REJECTED: {Fill: _S.PARTIALLY_FILLED, Accepted: _S.OPEN, ProvenAbsent: _S.REJECTED},
+    _S.DEAD: {Accepted: _S.OPEN, Fill: _S.PARTIALLY_FILLED, Canceled: _S.CANCELED, Expired: _S.EXPIRED,
+              ProvenAbsent: _S.DEAD},
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from lotwise.engine.records import (
     Trading,
 )
 from lotwise.engine.rescue import WayOut, top_up_order, way_out
-from lotwise.engine.sight import EXIT_TRIES, Sight
+from lotwise.engine.sight import AT_THE_EXCHANGE, EXIT_TRIES, Sight
 from lotwise.engine.state import RESTING, WAITING, Holding, apply
 
 
@@ -62,6 +62,8 @@ class Seller(Sight):
             yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
         elif self._leaves_behind(symbol, holding):
             yield from self._at_once(symbol, self._due(holding), update.time)
+        elif (other := self._rests_otherwise(symbol, update.time)) is not None:
+            yield self._write(Cancel(other, self.plan.resting, update.time))
         elif self._is_free(symbol, holding) and holding.refused != update.time:
             yield from self._leave(symbol, self._due(holding), update.time)
 
@@ -69,6 +71,15 @@ class Seller(Sight):
         """Whether what waits should have been cancelled and is not: the request was lost, or we died."""
         leaves = holding.leaving is not None or self.state.flattening
         return leaves and any(known.order.purpose in WAITING for known in self.state.orders_on(symbol))
+
+    def _rests_otherwise(self, symbol: str, time: Time) -> str | None:
+        """The target that waits where the plan now wants the stop to, or the other way round; the next bar
+        puts what is wanted in its place."""
+        resting, wanted = self.resting(symbol), self.plan.resting
+        if resting is None or resting.order.purpose is wanted or resting.status not in AT_THE_EXCHANGE:
+            return None
+        takes = self.status(symbol).takes(Side.SELL, not self.plan.stop_rests, post_only=False)
+        return resting.order.client_id if takes and self.unsellable(symbol, wanted, time) is None else None
 
     def _is_free(self, symbol: str, holding: Holding) -> bool:
         """Whether nothing is under way for a holding that should be. A stop that rests stands beside an

@@ -148,7 +148,11 @@ class Sight:
             if holding.stuck:
                 soon |= self._may_come_free(symbol, holding, times, rises)
                 continue
-            soon |= not state.orders_on(symbol)
+            resting = self.resting(symbol)
+            if resting is None:
+                soon |= self.plan.stop_rests or not state.orders_on(symbol)
+            else:
+                soon |= resting.order.purpose is not self.plan.resting
             if holding.leaving is None and self.plan.max_hold is not None:
                 due = holding.opened + self.plan.max_hold
                 soon |= due <= now

@@ -258,6 +258,7 @@ ERRORS = (
     Row("EOrder:Rate limit exceeded", Support.YES),
     Row("EOrder:Unknown order", Support.YES),
     Row("EOrder:Invalid order", Support.YES, "an edit of what cannot be edited"),
+    Row("EOrder:Post only order", Support.YES, "an amendment that would trade at once"),
     Row("EOrder:Cannot open position", Support.YES, "any leverage"),
     Row("EOrder:Order minimum not met", _NO, "REST says volume minimum not met since 2024"),
     Row("EQuery:Unknown asset", Support.YES),

@@ -10,12 +10,12 @@ from typing import Literal
 
 import click
 
-from lotwise.app.terminal import UNAVAILABLE, Problem
+from lotwise.app.terminal import BAD_INPUT, UNAVAILABLE, Problem
 from lotwise.domain.values import BadField, NotExact, amount, plain
 from lotwise.kraken.signature import credentials
 from lotwise.sandbox.clock import STILL
 from lotwise.sandbox.faults import Plan, plan_of
-from lotwise.sandbox.saving import StateError
+from lotwise.sandbox.saving import StateError, StateInUse
 from lotwise.sandbox.service import LOOPBACK, Account, Running, Sandbox, made_for_the_run
 from lotwise.sandbox.tables import conformance
 from lotwise.sandbox.world import LATEST, UnknownRules, World
@@ -106,7 +106,7 @@ def command(
     except (BadField, NotExact) as bad:
         raise Problem(str(bad)) from None
     except (StateError, UnknownRules) as no:
-        raise Problem(str(no), UNAVAILABLE if isinstance(no, StateError) else 2) from None
+        raise Problem(str(no), UNAVAILABLE if isinstance(no, StateInUse) else BAD_INPUT) from None
     except OSError as trouble:
         there = f"{asked.host} port {asked.port} (operator: {asked.admin_port})"
         remedy = "give another --port and --admin-port, or 0 for free ones"
