@@ -348,9 +348,10 @@ def _notes(answer: Answer) -> list[str]:
     rules, fees = settings.rules.rules_on, settings.rules.fees_on
     told = {"floors": "tier floors alone, no exchange minimums", "latest": "the latest known of each pair"}
     paid = "the latest known fees" if fees == "latest" else f"fees of {fees}"
+    leaves = "target sold at once" if settings.stoploss_on_exchange else "resting target"
     notes = [
         f"Cost in {settings.stake_currency}. Minimums: {told.get(str(rules), f'as of {rules}')}; {paid},"
-        f" {settings.entry.style} entry, resting target.",
+        f" {settings.entry.style} entry, {leaves}.",
         "Losses: how many straight ones, each sold at the stop, until nothing fits.",
     ]
     moves = sorted({plain(fit.break_even_move * 100) for fit in answer.fits})
