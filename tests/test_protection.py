@@ -116,6 +116,27 @@ def test_after_each_part_that_is_bought_the_stop_is_for_all_of_it(tmp_path: Path
     assert waiting.rest == joined.engine.state.holdings[SOL].position.quantity
 
 
+class Forgetful(SimulatedVenue):
+    """The first two requests to cancel never arrive."""
+
+    lost = 2
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Cancel) and self.lost:
+            self.lost -= 1
+            return []
+        return await super().carry_out(command, durable)
+
+
+def test_a_stop_that_could_not_be_replaced_in_time_is_replaced_at_the_next_bar(tmp_path: Path) -> None:
+    candles = traded(bars(SOL, CALM, *[BOUGHT] * 6), 1e6, 0.3, 1e6)
+    world = World({SOL: candles}, {SOL: [1]}, venue=Forgetful)
+    joined, records = live(tmp_path / "j", world, **PROTECTED | THIN | {"entry__lifetime_bars": 9})
+    assert len(of(records, Cancel)) == 3
+    (waiting,) = joined.venue.exchange.open_orders(ACCOUNT)
+    assert waiting.rest == joined.engine.state.holdings[SOL].position.quantity
+
+
 def test_a_part_too_small_to_be_sold_has_no_stop_until_more_came_and_is_not_called_stuck(
     tmp_path: Path,
 ) -> None:

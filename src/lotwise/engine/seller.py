@@ -62,8 +62,8 @@ class Seller(Sight):
             yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
         elif self._leaves_behind(symbol, holding):
             yield from self._at_once(symbol, self._due(holding), update.time)
-        elif (other := self._rests_otherwise(symbol, update.time)) is not None:
-            yield self._write(Cancel(other, self.plan.resting, update.time))
+        elif (wrong := self._rests_wrongly(symbol, holding, update.time)) is not None:
+            yield self._write(Cancel(wrong, self.plan.resting, update.time))
         elif self._is_free(symbol, holding) and holding.refused != update.time:
             yield from self._leave(symbol, self._due(holding), update.time)
 
@@ -72,14 +72,17 @@ class Seller(Sight):
         leaves = holding.leaving is not None or self.state.flattening
         return leaves and any(known.order.purpose in WAITING for known in self.state.orders_on(symbol))
 
-    def _rests_otherwise(self, symbol: str, time: Time) -> str | None:
-        """The target that waits where the plan now wants the stop to, or the other way round; the next bar
-        puts what is wanted in its place."""
+    def _rests_wrongly(self, symbol: str, holding: Holding, time: Time) -> str | None:
+        """The sale that waits at the exchange in the place of another: for less than is held, or at the
+        target where the plan now wants the stop to wait, or the other way round."""
         resting, wanted = self.resting(symbol), self.plan.resting
-        if resting is None or resting.order.purpose is wanted or resting.status not in AT_THE_EXCHANGE:
+        if resting is None or resting.status not in AT_THE_EXCHANGE:
             return None
+        name = resting.order.client_id
+        if resting.order.purpose is wanted:
+            return name if self.is_short(resting, symbol, holding) else None
         takes = self.status(symbol).takes(Side.SELL, not self.plan.stop_rests, post_only=False)
-        return resting.order.client_id if takes and self.unsellable(symbol, wanted, time) is None else None
+        return name if takes and self.unsellable(symbol, wanted, time) is None else None
 
     def _is_free(self, symbol: str, holding: Holding) -> bool:
         """Whether nothing is under way for a holding that should be. A stop that rests stands beside an
@@ -161,9 +164,8 @@ class Seller(Sight):
             for other in self.state.orders_on(symbol):
                 if other.order.purpose is Purpose.ENTRY:
                     yield self._write(Cancel(other.order.client_id, Purpose.STOP, time))
-        elif purpose is Purpose.ENTRY and holding is not None and not holding.stuck:
-            if self._due(holding) in (Purpose.PROTECTION, Purpose.STOP) and holding.leaving is None:
-                yield from self._sell_what_is_due(symbol, holding, time)
+        elif purpose is Purpose.ENTRY and self.plan.stop_rests and holding is not None and not holding.stuck:
+            yield from self._sell_what_is_due(symbol, holding, time)
 
     def _sell_what_is_due(self, symbol: str, holding: Holding, time: Time) -> Iterator[Record]:
         """Order the sale of a holding once nothing else is under way on its pair; a stop that rests may stand
@@ -174,7 +176,7 @@ class Seller(Sight):
                 yield from self._leave(symbol, due, time)
         elif resting is None:
             yield from self._leave(symbol, due, time)
-        elif resting.rest < self.whole(symbol, holding):
+        elif self.is_short(resting, symbol, holding):
             yield self._write(Cancel(resting.order.client_id, due, time))
 
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:

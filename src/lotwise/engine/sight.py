@@ -86,6 +86,10 @@ class Sight:
         """The sale of a holding that waits at the exchange, as far as we know."""
         return next((known for known in self.state.orders_on(symbol) if known.order.purpose in RESTING), None)
 
+    def is_short(self, resting: OrderState, symbol: str, holding: Holding) -> bool:
+        """Whether a stop that rests is for less than could be sold."""
+        return resting.order.purpose is Purpose.PROTECTION and resting.rest < self.whole(symbol, holding)
+
     def whole(self, symbol: str, holding: Holding) -> Decimal:
         """How much of a holding one sale may be."""
         market = self.rules(symbol, self.state.time)
@@ -152,7 +156,9 @@ class Sight:
             if resting is None:
                 soon |= self.plan.stop_rests or not state.orders_on(symbol)
             else:
-                soon |= resting.order.purpose is not self.plan.resting
+                soon |= (
+                    self.is_short(resting, symbol, holding) or resting.order.purpose is not self.plan.resting
+                )
             if holding.leaving is None and self.plan.max_hold is not None:
                 due = holding.opened + self.plan.max_hold
                 soon |= due <= now
@@ -185,7 +191,7 @@ class Sight:
             times.append(evidence.time + EVIDENCE_AGE + 1)
         if holding.refusals >= EXIT_TRIES or self.state.orders_on(symbol) or not isinstance(market, Market):
             return False
-        if self.unsellable(symbol, holding.leaving or Purpose.TARGET, self.state.time) is None:
+        if self.unsellable(symbol, holding.leaving or self.plan.resting, self.state.time) is None:
             return True
         if holding.leaving is not None:
             tick = market.tick_size
