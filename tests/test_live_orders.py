@@ -308,3 +308,20 @@ def test_a_cancel_that_comes_after_the_stop_was_met_learns_of_the_sale() -> None
     made = world(scenario)
     assert status(made, "abc-2") is Status.FILLED and made.state.holdings == {}
     assert theirs(made).count("abc-2") == 1
+
+
+def test_many_orders_of_unknown_fate_are_looked_for_together() -> None:
+    """One look at the account's lists serves them all: Kraken counts calls, and exits wait behind them."""
+    asked: list[str] = []
+
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(request_lost=1.0)
+        for number in range(6):
+            await made.submit(replace(buy(name=f"abc-{number}"), time=made.loop.now()))
+        made.network.rates = Rates()
+        made.network.sent = lambda endpoint, _: asked.append(endpoint)
+        await made.settle(240)
+
+    made = world(scenario)
+    assert {status(made, f"abc-{number}") for number in range(6)} == {Status.DEAD}
+    assert asked.count("OpenOrders") == asked.count("ClosedOrders") < 20

@@ -29,7 +29,7 @@ from lotwise.domain.orders import (
     TimedOut,
     after,
 )
-from lotwise.domain.values import Amount, Side
+from lotwise.domain.values import Amount, Side, Time
 from lotwise.engine import checks, engine
 from lotwise.engine import sight as seeing
 from lotwise.engine.checks import Wish
@@ -44,7 +44,7 @@ from lotwise.store.journal import Journal
 from lotwise.venues.kraken import reconcile as comparing
 from lotwise.venues.kraken import rest as asking
 from lotwise.venues.kraken import venue as sending
-from lotwise.venues.kraken.account import fill_of
+from lotwise.venues.kraken.account import Account, Lists, fill_of
 from lotwise.venues.kraken.inbox import Bookkeeper
 from lotwise.venues.kraken.nonces import Nonces
 from lotwise.venues.kraken.reconcile import Reconciler, Reconciliation
@@ -130,20 +130,20 @@ def _errors_prove_all() -> Sequence[Change]:
 
 
 def _open_orders_only() -> Sequence[Change]:
-    async def find(self: KrakenVenue, order: Order) -> OrderInfo | None:
-        return next(iter(await self.account.open_orders(order.client_id)), None)
+    async def none(self: Account, since: Time, client_id: str | None = None) -> list[OrderInfo]:
+        return []
 
-    async def traded(self: KrakenVenue, known: OrderState) -> bool:
+    async def traded(self: KrakenVenue, known: OrderState, lists: Lists) -> bool:
         return False
 
-    return [(KrakenVenue, "_find", find), (KrakenVenue, "_traded", traded)]
+    return [(Account, "closed_orders", none), (KrakenVenue, "_traded", traded)]
 
 
 def _one_look_up_is_enough() -> Sequence[Change]:
     fate = KrakenVenue._fate
 
-    async def fates(self: KrakenVenue, known: OrderState) -> list[Event]:
-        told = await fate(self, known)
+    async def fates(self: KrakenVenue, known: OrderState, lists: Lists) -> list[Event]:
+        told = await fate(self, known, lists)
         late = self._clock() > known.order.time + sending.DEADLINE
         if not told and known.status in sending.UNDECIDED and late:
             return [ProvenAbsent(known.order.client_id, self._clock())]
@@ -155,10 +155,10 @@ def _one_look_up_is_enough() -> Sequence[Change]:
 def _errors_end_it() -> Sequence[Change]:
     fate, failures = KrakenVenue._fate, dict[str, int]()
 
-    async def fates(self: KrakenVenue, known: OrderState) -> list[Event]:
+    async def fates(self: KrakenVenue, known: OrderState, lists: Lists) -> list[Event]:
         name = known.order.client_id
         try:
-            return await fate(self, known)
+            return await fate(self, known, lists)
         except (Refused, NoAnswer):
             failures[name] = failures.get(name, 0) + 1
             if failures[name] != 3 or known.status not in sending.UNDECIDED:
@@ -199,7 +199,6 @@ def _fee_forgotten() -> Sequence[Change]:
 
 
 def _fills(change: Callable[[TradeInfo, Fill], Fill]) -> Sequence[Change]:
-
     def changed(trade: TradeInfo, client_id: str) -> Fill:
         return change(trade, fill_of(trade, client_id))
 
@@ -300,10 +299,6 @@ def _an_end_twice() -> Sequence[Change]:
     return [(Engine, "_report", report)]
 
 
-def _stale_is_sent() -> Sequence[Change]:
-    return [(sending, "FRESH", 3_600_000)]
-
-
 def _rules_of_the_start() -> Sequence[Change]:
     return [(seeing, "renewed", lambda market, told: market)]
 
@@ -313,7 +308,6 @@ def _one_name_for_many() -> Sequence[Change]:
 
 
 def _sells_what_the_account_has() -> Sequence[Change]:
-
     def more(order: Order) -> Mapping[str, str]:
         told = dict(order_parameters(order))
         if order.side is Side.SELL:
@@ -344,12 +338,20 @@ def _brake_fails_open() -> Sequence[Change]:
     return [(engine, "LADDER", ladder)]
 
 
+def _not_resized() -> Sequence[Change]:
+    return [(Seller, "_filled", lambda self, known, time: iter(()))]
+
+
+def _asked_once() -> Sequence[Change]:
+    return [(Seller, "_leaves_behind", lambda self, symbol, holding: False)]
+
+
 ZOO = (
     Bug("timeout means failed", "no answer is taken for a refusal", (11, 13, 14), _timeout_means_failed),
     Bug("sent again on timeout", "no answer, so the order is sent again", (10,), _sent_again_on_timeout),
     Bug("every error proves it", "what an error does not say is believed", (11,), _errors_prove_all),
     Bug("open orders only", "an order that traded at once is not looked for", (11,), _open_orders_only),
-    Bug("one look-up is enough", "lists lag, and nobody looks twice", (11,), _one_look_up_is_enough),
+    Bug("one look-up is enough", "lists lag, and nobody looks twice", (0, 11), _one_look_up_is_enough),
     Bug("errors end it", "three failed look-ups are taken for absence", (11,), _errors_end_it),
     Bug("label trusted", "closed is taken for filled as ordered", (0, 2, 5, 7), _label_trusted),
     Bug("fills without their id", "a trade told twice counts twice", (0, 2, 5, 7), _fills_without_their_id),
@@ -363,12 +365,14 @@ ZOO = (
     Bug("nonce of a second", "two requests in one second share it", (18,), _nonce_of_a_second),
     Bug("books never compared", "only the stream is believed", (2, 5), _books_never_compared),
     Bug("an end twice", "what follows an order's end follows twice", (0, 13), _an_end_twice),
-    Bug("stale is sent", "an entry waits its turn however long", (17,), _stale_is_sent),
+    Bug("stale is sent", "an entry may wait for ever", (17,), lambda: [(sending, "FRESH", 3_600_000)]),
     Bug("two percent", "a small difference of the books is none", (2, 22), _two_percent_do_not_matter),
     Bug("brake fails open", "entries go on while money is missing", (22,), _brake_fails_open),
     Bug("rules of the start", "what Kraken changes is not taken in", (15,), _rules_of_the_start),
     Bug("one name for many", "a name is used again", (0, 4, 8, 9, 10), _one_name_for_many),
     Bug("sells what is there", "a sale takes foreign coins along", (0, 13), _sells_what_the_account_has),
+    Bug("stop not resized", "a stop that rests does not follow what is held", (19,), _not_resized),
+    Bug("cancel asked once", "a cancel that was lost is not asked for again", (24,), _asked_once),
 )
 
 

@@ -83,6 +83,43 @@ class Account:
         raise NoAnswer(f"{endpoint}: more than {MOST_PAGES * PAGE} rows")
 
 
+class Lists:
+    """One look at the account since a time: each list is asked for once, when it is needed. `only`: the
+    client id of the one order that is looked for, if it is one."""
+
+    def __init__(self, account: Account, since: Time, only: str | None = None) -> None:
+        self._account = account
+        self._since = since
+        self._only = only
+        self._open: list[OrderInfo] | None = None
+        self._closed: list[OrderInfo] | None = None
+        self._trades: list[TradeInfo] | None = None
+        self._orders: dict[str, OrderInfo] = {}
+
+    async def find(self, client_id: str) -> OrderInfo | None:
+        """The order among those that wait and those that ended; None when neither list has it."""
+        if self._open is None:
+            self._open = await self._account.open_orders(self._only)
+        waiting = next((info for info in self._open if info.cl_ord_id == client_id), None)
+        if waiting is not None:
+            return waiting
+        if self._closed is None:
+            self._closed = await self._account.closed_orders(self._since, self._only)
+        return next((info for info in self._closed if info.cl_ord_id == client_id), None)
+
+    async def order(self, txid: str) -> OrderInfo:
+        """One order by Kraken's id."""
+        if txid not in self._orders:
+            self._orders[txid] = await self._account.order(txid)
+        return self._orders[txid]
+
+    async def trades(self) -> list[TradeInfo]:
+        """All trades."""
+        if self._trades is None:
+            self._trades = await self._account.trades(self._since)
+        return self._trades
+
+
 def fill_of(trade: TradeInfo, client_id: str) -> Fill:
     """A trade as a fill of one of our orders. Fees are in quote: our orders ask for that."""
     quote = trade.symbol.partition("/")[2]

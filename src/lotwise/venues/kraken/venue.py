@@ -9,7 +9,7 @@ Filled quantities come from trades, never from a status.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lotwise.domain.market import FeeAsset
 from lotwise.domain.orders import (
@@ -34,7 +34,7 @@ from lotwise.engine.state import State
 from lotwise.kraken.errors import rejection_of
 from lotwise.kraken.rest_account import CANCELED, EXPIRED, OrderInfo
 from lotwise.kraken.rest_orders import order_parameters
-from lotwise.venues.kraken.account import Account, fill_of
+from lotwise.venues.kraken.account import Account, Lists, fill_of
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest, TooLate
 
 DEADLINE = 5_000
@@ -58,6 +58,15 @@ UNDECIDED = frozenset({Status.INTENDED, Status.SENT, Status.UNKNOWN})
 Put = Callable[[list[Event]], None]
 
 
+@dataclass(slots=True)
+class Sought:
+    """An order that is searched for: until when Kraken may still take it, and since when it is absent."""
+
+    order: Order
+    deadline: Time
+    absent_at: Time | None = None
+
+
 class KrakenVenue:
     """Carries out commands on Kraken. `state` is the engine's, read here and never changed; what is learned
     later is put where the loop takes its events."""
@@ -68,7 +77,10 @@ class KrakenVenue:
         self._clock = clock
         self._state = state
         self._put = put
-        self._look_ups: dict[str, asyncio.Task[None]] = {}
+        self._sought: dict[str, Sought] = {}
+        self._pauses: list[float] = []
+        self._asked = asyncio.Event()
+        self._search: asyncio.Task[None] | None = None
 
     async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """Do it and report; what is not known in time comes later."""
@@ -90,11 +102,10 @@ class KrakenVenue:
         return told
 
     async def close(self) -> None:
-        """End the look-ups; what they have not learned is unknown at the next start."""
-        tasks = list(self._look_ups.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End the search; what it has not learned is unknown at the next start."""
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
 
     async def _submit(self, order: Order) -> list[Event]:
         client_id, sent = order.client_id, Sent(order.client_id, self._clock())
@@ -122,19 +133,19 @@ class KrakenVenue:
             await self._rest.private("CancelOrder", {"cl_ord_id": client_id})
         known = self._state.order(client_id)
         try:
-            told = await self._fate(known)
+            told = await self._fate(known, self._lists(known.order))
         except (Refused, NoAnswer):
             told = []
         if not any(isinstance(event, Canceled | Expired) for event in told):
             self._look_up(known.order, Time(self._clock() + DEADLINE))
         return told
 
-    async def _fate(self, known: OrderState) -> list[Event]:
+    async def _fate(self, known: OrderState, lists: Lists) -> list[Event]:
         """What Kraken now says of an order beyond what we know; nothing when it says nothing."""
         if known.venue_id is None:
-            info = await self._find(known.order)
+            info = await lists.find(known.order.client_id)
         else:
-            info = await self.account.order(known.venue_id)
+            info = await lists.order(known.venue_id)
         return [] if info is None else await self.told(known, info)
 
     async def told(self, known: OrderState, info: OrderInfo) -> list[Event]:
@@ -157,63 +168,75 @@ class KrakenVenue:
                 events.append(Expired(client_id, info.closed or self._clock()))
         return events
 
-    async def _find(self, order: Order) -> OrderInfo | None:
-        """The order among those that wait and those that ended; None when neither list has it."""
-        since = Time(max(0, order.time - MARGIN))
-        for infos in (
-            await self.account.open_orders(order.client_id),
-            await self.account.closed_orders(since, order.client_id),
-        ):
-            for info in infos:
-                if info.cl_ord_id == order.client_id:
-                    return info
-        return None
-
     def _look_up(self, order: Order, deadline: Time) -> None:
-        """Begin to search for an order, unless that is under way."""
-        running = self._look_ups.get(order.client_id)
-        if running is None or running.done():
-            task = asyncio.get_running_loop().create_task(self._search(order, deadline))
-            self._look_ups[order.client_id] = task
-            task.add_done_callback(lambda _: self._look_ups.pop(order.client_id, None))
+        """Search for an order from now on, unless that is under way."""
+        if order.client_id in self._sought:
+            return
+        self._sought[order.client_id] = Sought(order, deadline)
+        self._pauses = list(LOOK_AFTER)
+        self._asked.set()
+        if self._search is None or self._search.done():
+            self._search = asyncio.get_running_loop().create_task(self._searching())
 
-    async def _search(self, order: Order, deadline: Time) -> None:
-        """Look until the order's fate is known. Failed look-ups prove nothing, however many."""
-        pauses, absent_at = list(LOOK_AFTER), None
-        while True:
-            await asyncio.sleep(pauses.pop(0) if pauses else LOOK_EVERY)
-            known, asked_at = self._state.order(order.client_id), self._clock()
-            if known.status in ENDED and (known.venue_id is not None or not known.filled):
-                return
-            try:
-                told = await self._fate(known)
-                traded = bool(told) or await self._traded(known)
-            except (Refused, NoAnswer):
-                continue
-            if told:
-                self._put(told)
-                absent_at = None
-            elif known.status not in UNDECIDED:
-                return  # it rests, as we know
-            elif not traded and asked_at > deadline:
-                if absent_at is not None and asked_at - absent_at >= CLOSED_ORDERS_LAG:
-                    self._put([ProvenAbsent(order.client_id, self._clock())])
-                    return
-                absent_at = absent_at or asked_at
+    async def _searching(self) -> None:
+        """Look for all that is sought at once, until nothing is: calls are few. Failed look-ups prove
+        nothing, however many."""
+        while self._sought:
+            await self._pause()
+            asked_at, sought = self._clock(), list(self._sought.values())
+            lists = self._lists(*(one.order for one in sought))
+            for one in sought:
+                with suppress(Refused, NoAnswer):
+                    if await self._is_settled(one, lists, asked_at):
+                        del self._sought[one.order.client_id]
 
-    async def _traded(self, known: OrderState) -> bool:
+    async def _pause(self) -> None:
+        """Until the next look; the first ones after something new is sought come soon."""
+        if not self._pauses:
+            self._asked.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._asked.wait()
+        if self._pauses:
+            await asyncio.sleep(self._pauses.pop(0))
+
+    async def _is_settled(self, sought: Sought, lists: Lists, asked_at: Time) -> bool:
+        """One look at what became of an order, told if it is new; whether no more are needed."""
+        known = self._state.order(sought.order.client_id)
+        if known.status in ENDED and (known.venue_id is not None or not known.filled):
+            return True
+        told = await self._fate(known, lists)
+        if told:
+            self._put(told)
+            sought.absent_at = None
+            return False
+        if known.status not in UNDECIDED:
+            return True  # it rests, as we know
+        if asked_at <= sought.deadline or await self._traded(known, lists):
+            return False
+        if sought.absent_at is not None and asked_at - sought.absent_at >= CLOSED_ORDERS_LAG:
+            self._put([ProvenAbsent(sought.order.client_id, self._clock())])
+            return True
+        sought.absent_at = sought.absent_at or asked_at
+        return False
+
+    async def _traded(self, known: OrderState, lists: Lists) -> bool:
         """Whether the account has a trade on the pair, since the order was made, of an order that nobody here
         knows: then it may be ours, and absence is not proven."""
         ours = {
             state.venue_id for states in (self._state.orders, self._state.ended) for state in states.values()
         }
-        since = Time(max(0, known.order.time - MARGIN))
         strange = {
             trade.order_txid
-            for trade in await self.account.trades(since)
+            for trade in await lists.trades()
             if trade.symbol == known.order.symbol and trade.order_txid not in ours
         }
         for txid in sorted(strange):
-            if (await self.account.order(txid)).cl_ord_id == known.order.client_id:
+            if (await lists.order(txid)).cl_ord_id == known.order.client_id:
                 return True
         return False
+
+    def _lists(self, *orders: Order) -> Lists:
+        """A look at Kraken's lists for these orders."""
+        only = orders[0].client_id if len(orders) == 1 else None
+        return Lists(self.account, Time(max(0, min(order.time for order in orders) - MARGIN)), only)
