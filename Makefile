@@ -45,7 +45,7 @@ zoo: install
 # The bounded fuzz of the suite, at length.
 fuzz: install
 	LOTWISE_FUZZ=100000 LOTWISE_OPERATIONS=100000 $(BIN)/pytest tests/test_sandbox_rest_fuzz.py \
-		tests/test_sandbox_stream_fuzz.py tests/test_sandbox_conservation.py
+		tests/test_sandbox_stream_fuzz.py tests/test_sandbox_door_fuzz.py tests/test_sandbox_conservation.py
 
 mutants: install
 	$(BIN)/python -m benchmarks.mutants

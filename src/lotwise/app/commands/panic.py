@@ -34,6 +34,9 @@ MEANING = {
     LIFT: "Entries are allowed again, and so are sales.",
 }
 
+STATED = (("trigger", "stop at"), ("price", "at"))
+"""How the prices of an order are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sale:
@@ -106,7 +109,7 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
     cancels, sales = [], []
     if word in (Extent.ORDERS, Extent.FLATTEN):
         orders = [known.order for known in state.orders.values()]
-        names = ("client_id", "symbol", "side", "quantity", "price")
+        names = ("client_id", "symbol", "side", "quantity", "price", "trigger")
         cancels = [{name: getattr(order, name) for name in names} for order in orders]
     if word == Extent.FLATTEN:
         async with open_rest(place) as rest:
@@ -131,8 +134,9 @@ async def _sale(symbol: str, state: State, rest: Rest) -> Sale:
 def _told(preview: Preview) -> Iterator[str]:
     yield MEANING[preview.asked]
     for order in preview.cancels:
-        price = "at the market" if order["price"] is None else f"at {plain(order['price'])}"
-        what = f"{order['side']} {plain(order['quantity'])} {order['symbol']} {price}"
+        stated = [f"{word} {plain(order[name])}" for name, word in STATED if order[name] is not None]
+        where = " ".join(stated) or "at the market"
+        what = f"{order['side']} {plain(order['quantity'])} {order['symbol']} {where}"
         yield f"Cancel {order['client_id']}: {what}"
     for sale in preview.sales:
         quote, held = sale.symbol.partition("/")[2], f"{plain(sale.quantity)} {sale.symbol.partition('/')[0]}"
