@@ -34,6 +34,7 @@ ROUNDS = 7
 SUBSCRIBERS = 1_000
 STEPS = 30
 LONG = 1_000_000
+SPENT = b"spent\n"
 CONSTANT = b'{"error":[],"result":{"count":1}}'
 ACCOUNTS = tuple(Account(f"a{number}", f"key{number}", "c2VjcmV0") for number in range(CLIENTS))
 ORDER = {"ordertype": "limit", "type": "buy", "pair": "SOLUSDT", "volume": "0.1", "price": "90"}
@@ -64,7 +65,8 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def serve() -> None:
-    """Serve the sandbox and the bare endpoint; each line that is read says how many seconds to advance."""
+    """Serve the sandbox and the bare endpoint; each line that is read says how many seconds to advance, or
+    asks for the processor time spent so far."""
     raise_limit()
     reader = StreamReader()
     loop = asyncio.get_running_loop()
@@ -75,7 +77,10 @@ async def serve() -> None:
         port = int(running.url.rpartition(":")[2])
         print(json.dumps([port, constant.port]), flush=True)
         while line := await reader.readline():
-            running.admin.advance(float(line))
+            if line == SPENT:
+                print(time.process_time(), flush=True)
+            else:
+                running.admin.advance(float(line))
     await constant.stop()
 
 
@@ -162,30 +167,46 @@ class Socket:
 
 @dataclass
 class Measured:
-    """Rounds of all clients in so many seconds, and how long each request took."""
+    """Rounds of all clients in so many seconds, how long each request took, and the seconds of processor
+    time that all of them cost the server."""
 
     rounds: int = 0
     latencies: list[float] = field(default_factory=list)
+    spent: float = 0.0
+
+    @property
+    def cost(self) -> float:
+        """Microseconds of the server's processor time for one request."""
+        return self.spent / len(self.latencies) * 1_000_000
 
     @property
     def p99(self) -> float:
         return sorted(self.latencies)[len(self.latencies) * 99 // 100]
 
 
-Ask = Callable[[], Awaitable[Any]]
+Round = Callable[[Measured], Awaitable[None]]
 
 
-async def measured(rounds: list[Callable[[Measured], Awaitable[None]]]) -> Measured:
+async def spent(process: Process) -> float:
+    """Seconds of processor time that the server has taken."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(SPENT)
+    return float(await process.stdout.readline())
+
+
+async def measured(process: Process, rounds: list[Round]) -> Measured:
     """All clients at once, each one round after another."""
-    found = Measured()
+    found = Measured(spent=-await spent(process))
     end = time.perf_counter() + SECONDS
 
-    async def client(round_: Callable[[Measured], Awaitable[None]]) -> None:
+    async def client(round_: Round) -> None:
         while time.perf_counter() < end:
             await round_(found)
             found.rounds += 1
 
     await asyncio.gather(*map(client, rounds))
+    found.spent += await spent(process)
     return found
 
 
@@ -196,7 +217,7 @@ async def timed(found: Measured, asked: Awaitable[Any]) -> Any:
     return told
 
 
-def rest_pair(client: Rest) -> Callable[[Measured], Awaitable[None]]:
+def rest_pair(client: Rest) -> Round:
     async def pair(found: Measured) -> None:
         placed = await timed(found, client.ask("AddOrder", ORDER))
         await timed(found, client.ask("CancelOrder", {"txid": placed["txid"][0]}))
@@ -204,7 +225,7 @@ def rest_pair(client: Rest) -> Callable[[Measured], Awaitable[None]]:
     return pair
 
 
-def rest_constants(client: Rest) -> Callable[[Measured], Awaitable[None]]:
+def rest_constants(client: Rest) -> Round:
     async def pair(found: Measured) -> None:
         await timed(found, client.ask("AddOrder", ORDER))
         await timed(found, client.ask("CancelOrder", {"txid": "OAAAAA-AAAAA-AAAAAA"}))
@@ -212,7 +233,7 @@ def rest_constants(client: Rest) -> Callable[[Measured], Awaitable[None]]:
     return pair
 
 
-def socket_pair(client: Socket, constant: bool) -> Callable[[Measured], Awaitable[None]]:
+def socket_pair(client: Socket, constant: bool) -> Round:
     order = {"order_type": "limit", "side": "buy", "symbol": "SOL/USDT", "order_qty": 0.1, "limit_price": 90}
 
     async def pair(found: Measured) -> None:
@@ -225,7 +246,7 @@ def socket_pair(client: Socket, constant: bool) -> Callable[[Measured], Awaitabl
 
 async def orders() -> None:
     """Pairs over REST and over WebSocket, each beside the same requests answered by a constant."""
-    async with served() as (_, port, bare_port), AsyncExitStack() as stack:
+    async with served() as (process, port, bare_port), AsyncExitStack() as stack:
 
         async def opened(to: int) -> tuple[StreamReader, StreamWriter]:
             reader, writer = await asyncio.open_connection("127.0.0.1", to, limit=MEGABYTE)
@@ -251,18 +272,20 @@ async def orders() -> None:
                 [socket_pair(socket, True) for socket in idle],
             ),
         ):
-            await measured(ours)  # the first one warms up
-            turns = [(await measured(ours), await measured(theirs)) for _ in range(ROUNDS)]
+            await measured(process, ours)  # the first one warms up
+            turns = [(await measured(process, ours), await measured(process, theirs)) for _ in range(ROUNDS)]
             pairs = statistics.median(pair.rounds / SECONDS for pair, _ in turns)
             constants = statistics.median(constant.rounds / SECONDS for _, constant in turns)
             share = statistics.median(pair.rounds / constant.rounds for pair, constant in turns)
             p99 = statistics.median(pair.p99 for pair, _ in turns)
+            cost, least = (statistics.median(turn[place].cost for turn in turns) for place in (0, 1))
             say(
                 f"sandbox: AddOrder and CancelOrder over {name}",
                 f"{pairs:,.0f} pairs/s",
                 f"{share:.0%} of {constants:,.0f} pairs of constants (aim 40 %), "
                 f"p99 {p99 * 1000:.1f} ms, {CLIENTS} clients",
             )
+            say("  what a request costs the server", f"{cost:,.0f} us", f"{least:,.0f} us a constant one")
 
 
 async def subscribers() -> None:

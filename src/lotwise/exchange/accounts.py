@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 DAY = 86_400_000
 VOLUME_DAYS = 30
+NO_LEDGER = Ledger()
 
 
 class RowKind(StrEnum):
@@ -113,7 +114,7 @@ class Accounts:
 
     def ledger(self, account: str) -> Ledger:
         """The books of an account; empty ones when it never had anything."""
-        return self.ledgers.get(account, Ledger())
+        return self.ledgers.get(account, NO_LEDGER)
 
     def history(self, account: str) -> History:
         """The account's history; an empty one when nothing ever happened."""

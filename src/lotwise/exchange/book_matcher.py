@@ -125,13 +125,17 @@ class BookMatcher:
 
     def ticks(self, price: Decimal) -> int:
         """A price, which must be on the book's grid, in ticks."""
-        assert is_multiple(price, self.tick)
-        return steps_down(price, self.tick)
+        return _whole(price, self.tick)
 
     def lots(self, quantity: Decimal) -> int:
         """A quantity, which must be on the book's grid, in lots."""
-        assert is_multiple(quantity, self.lot)
-        return steps_down(quantity, self.lot)
+        return _whole(quantity, self.lot)
+
+
+def _whole(number: Decimal, step: Decimal) -> int:
+    steps, rest = EXACT.divmod(number, step)
+    assert not rest, f"{number} is not in steps of {step}"
+    return int(steps)
 
 
 def _common(one: Decimal, other: Decimal) -> Decimal:

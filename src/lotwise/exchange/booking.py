@@ -6,15 +6,21 @@ an order's hold always covers what its trades take.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from functools import lru_cache, reduce
+from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from lotwise.domain.market import FeeAsset, Liquidity, Market
 from lotwise.domain.orders import Fill, Order, TimeInForce
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down, round_up
 from lotwise.exchange.events import PLAIN, Instructions
+
+ZERO = Decimal(0)
+_NAMES = [field.name for field in fields(Order)]
+_VALUES, _RESERVE = attrgetter(*_NAMES), _NAMES.index("reserve")
+"""By these an order is copied in a third of the time that `replace` takes."""
 
 
 class Trade(NamedTuple):
@@ -115,15 +121,15 @@ def _taking_fees_in(market: Market, fee_asset: FeeAsset) -> Market:
 
 def charge(side: Side, terms: Market, trades: Sequence[Trade]) -> tuple[Decimal, Decimal]:
     """(cost in quote, fee in the market's fee asset) of all trades of one order together."""
-    notional = _sum(EXACT.multiply(trade.price, trade.quantity) for trade in trades)
-    cost = (round_up if side is Side.BUY else round_down)(notional, terms.quote_unit)
-    if terms.fee_asset is FeeAsset.BASE:
-        due = _sum(EXACT.multiply(t.quantity, terms.fee_rate(t.liquidity)) for t in trades)
-        return cost, round_up(due, terms.lot_step)
-    values = (
-        EXACT.multiply(EXACT.multiply(t.price, t.quantity), terms.fee_rate(t.liquidity)) for t in trades
-    )
-    return cost, round_up(_sum(values), terms.quote_unit)
+    notional = due = ZERO
+    in_base, unit = terms.fee_asset is FeeAsset.BASE, terms.quote_unit
+    for price, quantity, liquidity in trades:
+        value = EXACT.multiply(price, quantity)
+        notional = EXACT.add(notional, value)
+        taxed = quantity if in_base else value
+        due = EXACT.add(due, EXACT.multiply(taxed, terms.fee_rate(liquidity)))
+    cost = (round_up if side is Side.BUY else round_down)(notional, unit)
+    return cost, round_up(due, terms.lot_step if in_base else unit)
 
 
 def hold(order: Order, terms: Market, trades: Sequence[Trade] = (), before: Sequence[Trade] = ()) -> Amount:
@@ -131,7 +137,9 @@ def hold(order: Order, terms: Market, trades: Sequence[Trade] = (), before: Sequ
     sell its quantity in base, each with the fee when that is taken in the same asset; a limit order its
     rest at its limit and the worst rate that may apply, a market order (which never rests) by the trades
     it makes at once, and one that sleeps without a limit at its trigger."""
-    rest = EXACT.subtract(order.quantity, _sum(trade.quantity for trade in before))
+    rest = order.quantity
+    for trade in before:
+        rest = EXACT.subtract(rest, trade.quantity)
     if order.price is not None:
         trades = [*before, Trade(order.price, rest, _worst_liquidity(order, terms))]
     elif order.trigger is not None and not trades:
@@ -141,6 +149,13 @@ def hold(order: Order, terms: Market, trades: Sequence[Trade] = (), before: Sequ
     if order.side is Side.BUY:
         return Amount(cost if fee_in_base else EXACT.add(cost, fee), terms.quote)
     return Amount(EXACT.add(order.quantity, fee) if fee_in_base else order.quantity, terms.base)
+
+
+def holding(order: Order, reserve: Amount) -> Order:
+    """The order with what is set aside for it."""
+    values = list(_VALUES(order))
+    values[_RESERVE] = reserve
+    return Order(*values)
 
 
 def is_immediate(order: Order) -> bool:
@@ -153,8 +168,11 @@ def _worst_liquidity(order: Order, terms: Market) -> Liquidity:
         return Liquidity.MAKER
     if is_immediate(order):
         return Liquidity.TAKER
-    return max(Liquidity, key=terms.fee_ppm)
+    return Liquidity.TAKER if terms.taker_ppm > terms.maker_ppm else Liquidity.MAKER
 
 
 def _sum(numbers: Iterable[Decimal]) -> Decimal:
-    return reduce(EXACT.add, numbers, Decimal(0))
+    total = ZERO
+    for number in numbers:
+        total = EXACT.add(total, number)
+    return total

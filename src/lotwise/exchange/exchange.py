@@ -39,6 +39,8 @@ from lotwise.exchange.tape import Tape
 from lotwise.ledger import postings
 from lotwise.ledger.postings import FREE, Entry, Ledger
 
+NEVER = Time(2**63)
+
 
 class Exchange:
     """Accounts, open orders and the listed pairs.
@@ -62,6 +64,8 @@ class Exchange:
         self._slippage = slippage
         self._spread = spread
         self._floor = Floor(house, issued)
+        self._step = EPOCH
+        """No crowd moves before."""
         for market in markets.values():
             self.list_market(market)
 
@@ -85,6 +89,15 @@ class Exchange:
     def markets(self) -> dict[str, Market]:
         """The rules in force of each pair."""
         return {symbol: pair.market for symbol, pair in self._floor.pairs.items()}
+
+    def symbols(self) -> tuple[str, ...]:
+        """All listed pairs."""
+        return tuple(self._floor.pairs)
+
+    def market(self, symbol: str) -> Market | None:
+        """The rules in force of a pair; None when it is not listed."""
+        pair = self._floor.pairs.get(symbol)
+        return None if pair is None else pair.market
 
     def set_status(self, symbol: str, status: MarketStatus) -> None:
         """Say which new orders a pair takes; cancelling always works."""
@@ -155,6 +168,15 @@ class Exchange:
         """The account's open order of this name."""
         return self._floor.open.get((account, client_id))
 
+    def open_by_id(self, account: str, venue_id: str) -> OpenOrder | None:
+        """The account's open order of this venue id."""
+        key = self._floor.keys.get(venue_id)
+        return None if key is None or key[0] != account else self._floor.open[key]
+
+    def count_open(self, account: str, symbol: str) -> int:
+        """How many orders of the account are open on a pair."""
+        return self._floor.counts[account, symbol]
+
     def check(self, account: str, order: Order, instructions: Instructions = PLAIN) -> Rejection | None:
         """Why `accept` would refuse this order now, or None. Changes nothing."""
         weighed = self._floor.weigh(account, order, instructions)
@@ -209,10 +231,11 @@ class Exchange:
 
     def advance(self, now: Time) -> list[Told]:
         """Let time pass: orders expire and the crowds trade, each at its own time."""
-        crowds = [pair for pair in self._floor.pairs.values() if pair.crowd is not None]
-        while crowds:
-            due = min(pair.crowd.due for pair in crowds if pair.crowd is not None)
+        while self._step <= now:
+            crowds = [pair for pair in self._floor.pairs.values() if pair.crowd is not None]
+            due = min((pair.crowd.due for pair in crowds if pair.crowd is not None), default=NEVER)
             if due > now:
+                self._step = due
                 break
             self._floor.expire_until(due)
             self._floor.now = max(self._floor.now, due)
@@ -269,6 +292,7 @@ class Exchange:
         """Let a crowd trade on a pair from the crowd's next step on. Raises BadField where there is no
         book."""
         self._floor.pair(symbol).admit(crowd)
+        self._step = EPOCH
 
     def show_depth(self, symbol: str, bids: Levels, asks: Levels, now: Time) -> list[Told]:
         """Let the crowd's liquidity be this recorded book, as (price, quantity) in any order; orders of

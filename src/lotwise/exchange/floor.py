@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from lotwise.domain.market import Liquidity, Market, MarketStatus
 from lotwise.domain.orders import (
@@ -25,11 +26,11 @@ from lotwise.domain.orders import (
     Status,
     TimeInForce,
 )
-from lotwise.domain.values import EPOCH, Amount, Time, require
+from lotwise.domain.values import EPOCH, Amount, BadField, Time
 from lotwise.exchange import rules
 from lotwise.exchange.accounts import Accounts, ClosedOrder
 from lotwise.exchange.book import opposite
-from lotwise.exchange.booking import OpenOrder, Trade, hold, is_immediate, terms_for
+from lotwise.exchange.booking import OpenOrder, Trade, hold, holding, is_immediate, terms_for
 from lotwise.exchange.crowd import Taking
 from lotwise.exchange.events import (
     NOT_AT_ONCE,
@@ -49,6 +50,16 @@ from lotwise.exchange.triggers import reached
 from lotwise.ledger import postings
 from lotwise.ledger.postings import FREE, Entry
 
+NOBODY = Meeting()
+
+
+class Weighed(NamedTuple):
+    """An order may be taken: under these terms, with this set aside, and it would meet so much at once."""
+
+    terms: Market
+    reserve: Amount
+    meeting: Meeting
+
 
 class Floor:
     """Pairs, accounts and open orders (in order of acceptance). `issued` counts the ids given out; `now` is
@@ -61,6 +72,8 @@ class Floor:
         self.pairs: dict[str, Pair] = {}
         self.accounts = Accounts(house.kept)
         self.open: dict[Key, OpenOrder] = {}
+        self.keys: dict[str, Key] = {}
+        """Of the open orders, by venue id."""
         self.counts: Counter[tuple[str, str]] = Counter()
         self._due: list[tuple[Time, int, Key]] = []
         self._told: list[Told] = []
@@ -68,8 +81,10 @@ class Floor:
 
     def pair(self, symbol: str) -> Pair:
         """The pair; BadField when it is not listed."""
-        require(symbol in self.pairs, "symbol", f"{symbol} is not listed")
-        return self.pairs[symbol]
+        pair = self.pairs.get(symbol)
+        if pair is None:
+            raise BadField("symbol", f"{symbol} is not listed")
+        return pair
 
     def issue(self, letter: str) -> str:
         """The next id."""
@@ -95,9 +110,9 @@ class Floor:
 
     def weigh(
         self, account: str, order: Order, instructions: Instructions, replacing: Key | None = None
-    ) -> Rejection | tuple[OpenOrder, Meeting]:
-        """The order as it would be held, still without an id, and what it would trade at once; or why it may
-        not be taken now. As if the one that it replaces were gone; changes nothing."""
+    ) -> Rejection | Weighed:
+        """On what terms the order would be taken now; or why it may not be. As if the one that it replaces
+        were gone; changes nothing."""
         key, replaced = (account, order.client_id), None if replacing is None else self.open[replacing]
         if order.symbol not in self.pairs:
             return rules.unknown_pair(order.symbol)
@@ -113,20 +128,21 @@ class Floor:
         ):
             return rules.too_many_orders(order.symbol, most)
         terms = self.terms(account, order)
-        waiting = OpenOrder(order, terms, "", self.now, instructions=instructions)
-        meeting = self.meet(account, waiting)
+        meeting = NOBODY
+        if not order.type.has_trigger:
+            arrival = Arrival(account, order, order.quantity, terms, instructions.self_trade)
+            meeting = self.pairs[order.symbol].matcher.meet(arrival)
         reserve = hold(order, terms, meeting.trades)
         free = self.accounts.ledger(account).free(reserve.asset)
         if replaced is not None and replaced.held.asset == free.asset:
             free += replaced.held
-        short = rules.short_of_funds(reserve, free)
-        return short or (replace(waiting, order=replace(order, reserve=reserve)), meeting)
+        return rules.short_of_funds(reserve, free) or Weighed(terms, reserve, meeting)
 
     def meet(self, account: str, waiting: OpenOrder) -> Meeting:
         """What the rest of an order would trade at once: nothing while it sleeps."""
         order = waiting.order
         if waiting.sleeps:
-            return Meeting()
+            return NOBODY
         how = waiting.instructions.self_trade
         arrival = Arrival(account, order, waiting.rest, waiting.terms, how)
         return self.pairs[order.symbol].matcher.meet(arrival)
@@ -139,8 +155,10 @@ class Floor:
         if isinstance(weighed, Rejection):
             self.tell(account, Rejected(order.client_id, weighed, self.now))
             return
-        key, (waiting, meeting) = (account, order.client_id), weighed
-        waiting = replace(waiting, venue_id=self.issue("O"), parent=parent)
+        key, held = (account, order.client_id), holding(order, weighed.reserve)
+        waiting = OpenOrder(
+            held, weighed.terms, self.issue("O"), self.now, instructions=instructions, parent=parent
+        )
         self.accounts.post(account, postings.reserve(waiting.order))
         self.enter(key, waiting)
         self.tell(account, Accepted(order.client_id, waiting.venue_id, self.now))
@@ -149,7 +167,7 @@ class Floor:
         elif waiting.sleeps:
             self.sleep(key)
         else:
-            self.arrive(key, meeting)
+            self.arrive(key, weighed.meeting)
 
     def sleep(self, key: Key) -> None:
         """Let an order wait for its trigger, or wake when that is reached already."""
@@ -163,6 +181,7 @@ class Floor:
     def enter(self, key: Key, waiting: OpenOrder) -> None:
         """Count an order among the open ones."""
         self.open[key] = waiting
+        self.keys[waiting.venue_id] = key
         self.counts[key[0], waiting.order.symbol] += 1
         if waiting.order.expires is not None:
             heappush(self._due, (waiting.order.expires, waiting.number, key))
@@ -258,13 +277,14 @@ class Floor:
         """What follows from all that happened, until nothing does: every order wakes once and an order that
         hangs on a fill has none hanging on its own, so this ends."""
         while True:
-            pair = next((pair for pair in self.pairs.values() if pair.woken), None)
-            if pair is not None:
-                self._wake(pair.woken.popleft())
-            elif self._parents:
-                self._place_closing(*self._parents.popleft())
+            for pair in self.pairs.values():
+                if pair.woken:
+                    self._wake(pair.woken.popleft())
+                    break
             else:
-                return
+                if not self._parents:
+                    return
+                self._place_closing(*self._parents.popleft())
 
     def wake(self, key: Key) -> None:
         """Wake an order whose trigger was met otherwise than by a trade."""
@@ -314,6 +334,7 @@ class Floor:
 
     def _end(self, key: Key, status: Status, why: str) -> None:
         ended = self.open.pop(key)
+        del self.keys[ended.venue_id]
         account, pair = key[0], self.pairs[ended.order.symbol]
         self.counts[account, ended.order.symbol] -= 1
         if ended.sleeps and key not in pair.woken:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache, reduce
+from functools import lru_cache
 
 from lotwise.domain.market import FeeSchedule, FeeTier, Market
 from lotwise.domain.values import EXACT, require, require_exact
@@ -54,9 +54,11 @@ def ladder(schedule: FeeSchedule, dollars: frozenset[str]) -> Fees:
     one, others not at all."""
 
     def fees(account: str, market: Market, volume: Mapping[str, Decimal]) -> Market:
-        traded = reduce(EXACT.add, (volume[asset] for asset in dollars & volume.keys()), Decimal(0))
-        tier = schedule.tier(traded)
-        return _with_rates(market, tier)
+        traded = Decimal(0)
+        for asset, cost in volume.items():
+            if asset in dollars:
+                traded = EXACT.add(traded, cost)
+        return _with_rates(market, schedule.tier(traded))
 
     return fees
 

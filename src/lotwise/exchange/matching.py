@@ -4,10 +4,9 @@ Laws: a matcher says what an order would trade (`meet`) without changing anythin
 and tells the matcher what became of it. A matcher never sees money.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from lotwise.domain.market import Market, Quote
 from lotwise.domain.orders import Order
@@ -16,8 +15,7 @@ from lotwise.exchange.booking import OpenOrder, Trade
 from lotwise.exchange.events import Key, SelfTrade
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """So much of an account's order that would trade now, under these terms."""
 
     account: str
@@ -27,8 +25,7 @@ class Arrival:
     self_trade: SelfTrade
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """A trade of the arriving order: with an account's waiting order, or (None) with the crowd. `number` is
     the matcher's own name of what waited."""
 
@@ -37,8 +34,7 @@ class Match:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Meeting:
+class Meeting(NamedTuple):
     """What an arriving order would trade, in order. `crosses`: it reaches the other side at all;
     `displaced`: own orders in its way that must be cancelled; `stopped`: so must its rest."""
 

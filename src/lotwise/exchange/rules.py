@@ -6,16 +6,15 @@ publish the order of its checks; here the form comes before the size and the siz
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Order, OrderType, Rejection, RejectionKind, TimeInForce
 from lotwise.domain.values import EXACT, Amount, NotExact, Side, exact, is_multiple, plain
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """An order at the door, with the rules and status of its pair and the best price that it could meet
     there (None: nothing waits)."""
 
@@ -33,7 +32,11 @@ class Request:
 
 def broken_rule(request: Request) -> Rejection | None:
     """The first rule that the order breaks, funds aside."""
-    return next(filter(None, (rule(request) for rule in RULES)), None)
+    for rule in RULES:
+        broken = rule(request)
+        if broken is not None:
+            return broken
+    return None
 
 
 def unknown_pair(symbol: str) -> Rejection:
@@ -77,8 +80,9 @@ def would_cross(price: Decimal) -> Rejection:
 
 def _status(request: Request) -> Rejection | None:
     order, status = request.order, request.status
+    if status is MarketStatus.ONLINE:
+        return None
     takes = {
-        MarketStatus.ONLINE: True,
         MarketStatus.LIMIT_ONLY: order.type.has_limit,
         MarketStatus.POST_ONLY: order.post_only,
         MarketStatus.REDUCE_ONLY: order.side is Side.SELL,
@@ -94,7 +98,8 @@ def _numbers(request: Request) -> Rejection | None:
     order = request.order
     for name, number in (("quantity", order.quantity), ("price", order.price), ("trigger", order.trigger)):
         try:
-            exact(0 if number is None else number)
+            if number is not None:
+                exact(number)
         except NotExact as error:
             return Rejection(RejectionKind.INVALID, f"{name}: {error}")
     return None
@@ -105,14 +110,18 @@ def _form(request: Request) -> Rejection | None:
     limit, dated = order.type.has_limit, order.time_in_force is TimeInForce.GTD
     waits = order.type is OrderType.LIMIT and order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
     sleeps = order.type.has_trigger
-    problems = (
-        (limit != (order.price is not None), "a limit order has a price and a market order none"),
-        (sleeps != (order.trigger is not None), "a stop or take-profit has a trigger and no other has"),
-        (dated != (order.expires is not None), "a GTD order has an expiry and no other has"),
-        (order.expires is not None and order.expires <= order.time, "the order expires before it was made"),
-        (order.post_only and not waits, "only a limit order that may wait can be post-only"),
-    )
-    return next((Rejection(RejectionKind.INVALID, text) for broken, text in problems if broken), None)
+    problem = ""
+    if limit != (order.price is not None):
+        problem = "a limit order has a price and a market order none"
+    elif sleeps != (order.trigger is not None):
+        problem = "a stop or take-profit has a trigger and no other has"
+    elif dated != (order.expires is not None):
+        problem = "a GTD order has an expiry and no other has"
+    elif order.expires is not None and order.expires <= order.time:
+        problem = "the order expires before it was made"
+    elif order.post_only and not waits:
+        problem = "only a limit order that may wait can be post-only"
+    return Rejection(RejectionKind.INVALID, problem) if problem else None
 
 
 def _lot_step(request: Request) -> Rejection | None:

@@ -4,10 +4,13 @@ Laws: a candle is made of trades alone (no trade, no candle) and opens at a mult
 1970; the last may still grow; everything is bounded.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
+from operator import attrgetter
 
 from lotwise.domain.orders import OrderType
 from lotwise.domain.values import EXACT, Side, Time, round_down
@@ -61,7 +64,11 @@ class Bar:
 
     def grow(self, price: Decimal, quantity: Decimal, value: Decimal) -> None:
         """Take in the next trade."""
-        self.high, self.low, self.close = max(self.high, price), min(self.low, price), price
+        if price > self.high:
+            self.high = price
+        elif price < self.low:
+            self.low = price
+        self.close = price
         self.volume = EXACT.add(self.volume, quantity)
         self.value = EXACT.add(self.value, value)
         self.count += 1
@@ -76,6 +83,9 @@ class Tape:
         self.bars: dict[int, deque[Bar]] = {
             minutes: deque(maxlen=DAY_OF_BARS if minutes == 1 else BARS_KEPT) for minutes in MINUTES
         }
+        self._span: tuple[Time, Time] | None = None
+        self._done: Bar | None = None
+        """What is known of the minutes of a span but the last, which alone may still grow."""
 
     def add(self, trade: Print) -> None:
         """The next trade; its number is one above the last, its time not before it."""
@@ -101,7 +111,14 @@ class Tape:
 
     def statistics(self, since: Time) -> Bar | None:
         """One bar over the whole minutes from a time on (24 hours are kept); None without a trade."""
-        return _together([bar for bar in self.bars[1] if bar.time >= since])
+        bars = self.bars[1]
+        first = bisect_left(bars, since, key=attrgetter("time"))
+        if first == len(bars):
+            return None
+        span = bars[first].time, bars[-1].time
+        if span != self._span:
+            self._span, self._done = span, _together(islice(bars, first, len(bars) - 1))
+        return _together(bar for bar in (self._done, bars[-1]) if bar is not None)
 
 
 def _together(bars: Iterable[Bar]) -> Bar | None:

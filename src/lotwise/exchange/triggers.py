@@ -45,6 +45,8 @@ class Triggers:
 
     def met(self, price: Decimal) -> list[Key]:
         """The orders that this price wakes, in order of acceptance; they wait no longer."""
+        if not self._rising and not self._falling:
+            return []
         found = _cut(self._rising, price) + _cut(self._falling, EXACT.minus(price))
         return [key for _, key in sorted(found)]
 

@@ -5,7 +5,7 @@ its maximum is refused and costs nothing. Exact: rates are decimals, time is han
 documentation of 2026-05-27.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -51,7 +51,7 @@ TOKEN_LIFETIME = Time(900_000)
 """Milliseconds in which a WebSocket token must be used to connect."""
 
 _AGES = (5, 10, 15, 45, 90, 300)
-_BY_AGE = {"amend": (3, 2, 1, 0, 0, 0), "edit": (6, 5, 4, 2, 1, 0), "cancel": (8, 6, 5, 4, 2, 1)}
+_BY_AGE = {"amend": (3, 2, 1, 0, 0, 0, 0), "edit": (6, 5, 4, 2, 1, 0, 0), "cancel": (8, 6, 5, 4, 2, 1, 0)}
 _FIXED = {"add": 1, "amend": 1, "edit": 1, "cancel": 0}
 
 
@@ -79,9 +79,5 @@ def charge(counter: Counter, allowance: Allowance, cost: int, now: Time) -> Coun
 def trading_cost(action: str, age: int) -> int:
     """What an action ("add", "amend", "edit" or "cancel") costs; the younger the order it touches (its
     age in milliseconds), the more."""
-    penalties: Iterator[int] = (
-        cost
-        for limit, cost in zip(_AGES, _BY_AGE.get(action, (0,) * len(_AGES)), strict=True)
-        if age < limit * 1000
-    )
-    return _FIXED[action] + next(penalties, 0)
+    penalties = _BY_AGE.get(action)
+    return _FIXED[action] + (penalties[bisect_right(_AGES, age // 1000)] if penalties else 0)

@@ -7,6 +7,7 @@ both ways but ETH2.S/ETH, which pairs a coin with its own staked form.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lotwise.domain.market import split_symbol
 from lotwise.domain.values import require
@@ -70,6 +71,7 @@ def asset_to_kraken(asset: str) -> str:
     return _CODES.get(asset, asset)
 
 
+@lru_cache(maxsize=4096)
 def pair_names(symbol: str) -> PairNames:
     """Kraken's names of one of our symbols; BadField when it is no BASE/QUOTE."""
     base, quote = split_symbol(symbol)

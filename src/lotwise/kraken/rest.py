@@ -53,7 +53,9 @@ def digits_of(market: Market) -> Digits:
 
 def fixed(number: Decimal, digits: int) -> str:
     """The number with exactly so many decimals, or more where it has them: nothing is rounded away."""
-    return f"{number:.{max(digits, -exponent(number))}f}"
+    whole, _, decimals = f"{number:f}".partition(".")
+    shown = decimals.rstrip("0").ljust(digits, "0")
+    return f"{whole}.{shown}" if shown else whole
 
 
 def seconds(time: Time) -> float:

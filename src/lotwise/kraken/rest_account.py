@@ -7,7 +7,7 @@ on the wire and Decimal here. Shapes: Kraken's documentation of 2026-05-27 and r
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from lotwise.domain.market import FeeSchedule, FeeTier, Liquidity
 from lotwise.domain.orders import OrderType
@@ -72,7 +72,19 @@ def prices_in_words(kind: OrderType, price: Price | None, price2: Price | None, 
     return word + first + ("" if price2 is None else f" -> limit {shown(price2, digits)}")
 
 
-def order_in_words(info: OrderInfo, digits: Digits) -> str:
+class Announced(NamedTuple):
+    """An order as it is described where it is placed; price and price2 as in AddOrder."""
+
+    symbol: str
+    side: Side
+    type: OrderType
+    volume: Decimal
+    price: Price | None
+    price2: Price | None
+    close: Close | None
+
+
+def order_in_words(info: OrderInfo | Announced, digits: Digits) -> str:
     """Such as "buy 1.25000000 XBTUSD @ limit 27500.0"."""
     prices = prices_in_words(info.type, info.price, info.price2, digits)
     altname = pair_names(info.symbol).altname
@@ -86,7 +98,7 @@ def close_in_words(close: Close | None, digits: Digits) -> str:
     return f"close position @ {prices_in_words(close.type, close.price, close.price2, digits)}"
 
 
-def description(info: OrderInfo, digits: Digits) -> Payload:
+def description(info: OrderInfo | Announced, digits: Digits) -> Payload:
     """`descr` of the answer to AddOrder: the close only where there is one."""
     close = close_in_words(info.close, digits)
     return {"order": order_in_words(info, digits), **({"close": close} if close else {})}

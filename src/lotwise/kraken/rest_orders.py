@@ -8,6 +8,7 @@ of it, so that the exchange can name it and a client can see it. Source: Kraken'
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple, TypeVar
 
 from lotwise.domain.market import FeeAsset, Market
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
@@ -25,8 +26,15 @@ from lotwise.domain.values import (
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import rfc3339, time_from_rfc3339, time_of
 
+KINDS = {kind.value: kind for kind in OrderType}
+SIDES = {side.value: side for side in Side}
+FORCES = {force.value: force for force in TimeInForce}
+CLOSABLE = {word: kind for word, kind in KINDS.items() if kind is not OrderType.MARKET}
+NO_FLAGS: frozenset[str] = frozenset()
 FLAGS = frozenset({"post", "fciq", "fcib", "viqc", "nompp"})
-SELF_TRADE = ("cancel-newest", "cancel-oldest", "cancel-both")
+SELF_TRADE = {word: word for word in ("cancel-newest", "cancel-oldest", "cancel-both")}
+NEWEST = "cancel-newest"
+T = TypeVar("T")
 MAX_NAME = 18
 UUID_LENGTHS = (32, 36)
 MONTH = 31 * 86_400_000
@@ -60,8 +68,7 @@ class Close:
     price2: Price | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
+class NewOrder(NamedTuple):
     """What the parameters of AddOrder ask for; `volume` is in quote when the flag viqc is set."""
 
     pair: str
@@ -75,7 +82,7 @@ class NewOrder:
     flags: frozenset[str] = frozenset()
     userref: int | None = None
     cl_ord_id: str | None = None
-    self_trade: str = SELF_TRADE[0]
+    self_trade: str = NEWEST
     deadline: Time | None = None
     validate: bool = False
     close: Close | None = None
@@ -90,9 +97,10 @@ class NewOrder:
 def new_order(parameters: Mapping[str, str], now: Time) -> NewOrder:
     """The order that these parameters of AddOrder ask for at a time; BadField names the first wrong one."""
     require(bool(parameters.get("pair")), "pair", "is missing")
-    kind = OrderType(_choice(parameters, "ordertype", tuple(OrderType)))
-    side = Side(_choice(parameters, "type", tuple(Side)))
-    flags = frozenset(filter(None, parameters.get("oflags", "").split(",")))
+    kind = _choice(parameters, "ordertype", KINDS)
+    side = _choice(parameters, "type", SIDES)
+    words = parameters.get("oflags", "")
+    flags = frozenset(filter(None, words.split(","))) if words else NO_FLAGS
     require(flags <= FLAGS and not flags >= {"fciq", "fcib"}, "oflags", "are not flags of Kraken's")
     quote_volume = "viqc" in flags
     require(
@@ -114,7 +122,7 @@ def new_order(parameters: Mapping[str, str], now: Time) -> NewOrder:
         flags,
         userref_of(parameters),
         _client_name(parameters),
-        _choice(parameters, "stptype", SELF_TRADE, SELF_TRADE[0]),
+        _choice(parameters, "stptype", SELF_TRADE, NEWEST),
         deadline_of(parameters, now),
         flag(parameters, "validate"),
         _close(parameters),
@@ -124,18 +132,20 @@ def new_order(parameters: Mapping[str, str], now: Time) -> NewOrder:
 def prices_of(kind: OrderType, first: str | None, second: str | None, name: str) -> tuple[Price | None, ...]:
     """(price, price2) of an order of this kind; `name` is the first one's in an error. A price that the
     kind has no use for must be absent or zero."""
-    needed = (kind is not OrderType.MARKET, kind.has_trigger and kind.has_limit)
-    prices: list[Price | None] = []
-    for text, wanted, label in zip(
-        (first, second), needed, (name, name.replace("price", "price2")), strict=True
-    ):
-        price = None if not text else price_of(text, label)
-        if not wanted:
-            require(price in (None, ZERO), label, "has no place in such an order")
-        else:
-            require(price is not None and price != ZERO, label, "is missing")
-        prices.append(price if wanted else None)
-    return tuple(prices)
+    two = kind.has_trigger and kind.has_limit
+    return (
+        _price_where(kind is not OrderType.MARKET, first, name),
+        _price_where(two, second, name.replace("price", "price2")),
+    )
+
+
+def _price_where(needed: bool, text: str | None, name: str) -> Price | None:
+    price = price_of(text, name) if text else None
+    if needed:
+        require(price is not None and price != ZERO, name, "is missing")
+        return price
+    require(price is None or price == ZERO, name, "has no place in such an order")
+    return None
 
 
 def price_of(text: str, name: str = "price") -> Price:
@@ -173,8 +183,7 @@ def rises(side: Side, kind: OrderType) -> bool:
     return (side is Side.BUY) is against
 
 
-@dataclass(frozen=True, slots=True)
-class Priced:
+class Priced(NamedTuple):
     """A new order with its prices in quote: limit and trigger, and those of its close."""
 
     new: NewOrder
@@ -255,7 +264,8 @@ def _fee_flags(asset: FeeAsset | None) -> tuple[tuple[str, bool], ...]:
 def flag(parameters: Mapping[str, str], name: str) -> bool:
     """A boolean parameter: true or false, 1 or 0, in any case; absent is false."""
     word = parameters.get(name, "").lower()
-    require(word in ("", "true", "false", "1", "0"), name, f"{word!r} is neither true nor false")
+    if word not in ("", "true", "false", "1", "0"):
+        raise BadField(name, f"{word!r} is neither true nor false")
     return word in ("true", "1")
 
 
@@ -319,7 +329,7 @@ def _client_name(parameters: Mapping[str, str]) -> str | None:
 
 
 def _lifetime(parameters: Mapping[str, str], kind: OrderType, now: Time) -> tuple[TimeInForce, Time | None]:
-    force = TimeInForce(_choice(parameters, "timeinforce", tuple(TimeInForce), TimeInForce.GTC))
+    force = _choice(parameters, "timeinforce", FORCES, TimeInForce.GTC.value)
     expires = moment_of(parameters.get("expiretm", ""), "expiretm", now)
     require((expires is not None) == (force is TimeInForce.GTD), "expiretm", "goes with GTD, and GTD with it")
     require(expires is None or now < expires <= now + MONTH, "expiretm", "not within a month from now")
@@ -343,23 +353,23 @@ def _close(parameters: Mapping[str, str]) -> Close | None:
     given = {name for name in parameters if name.startswith("close[") and parameters[name]}
     if not given:
         return None
-    closable = tuple(kind for kind in OrderType if kind is not OrderType.MARKET)
-    kind = OrderType(_choice(parameters, "close[ordertype]", closable))
+    kind = _choice(parameters, "close[ordertype]", CLOSABLE)
     first, second = parameters.get("close[price]"), parameters.get("close[price2]")
     return Close(kind, *prices_of(kind, first, second, "close[price]"))
 
 
 def _choice(
-    parameters: Mapping[str, str], name: str, choices: tuple[str, ...], default: str | None = None
-) -> str:
+    parameters: Mapping[str, str], name: str, choices: Mapping[str, T], default: str | None = None
+) -> T:
     word = parameters.get(name) or default
-    require(word in choices, name, f"{word!r} is not one of {' '.join(choices)}")
-    assert word is not None
-    return word
+    if word is None or word not in choices:
+        raise BadField(name, f"{word!r} is not one of {' '.join(choices)}")
+    return choices[word]
 
 
 def _decimal(text: str, name: str) -> Decimal:
-    require(bool(text) and text.strip("0123456789.") == "", name, f"{text!r} is no plain number")
+    if not text or text.strip("0123456789."):
+        raise BadField(name, f"{text!r} is no plain number")
     try:
         return exact(text)
     except NotExact as bad:

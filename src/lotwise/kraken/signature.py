@@ -8,6 +8,7 @@ import base64
 import binascii
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from lotwise.domain.values import BadField
@@ -38,7 +39,15 @@ def credentials(key: str, secret: str) -> Credentials:
 def sign(secret: bytes, path: str, nonce: str, body: bytes) -> str:
     """API-Sign of a request: `path` begins with /0/private/, `body` is sent as it is signed."""
     message = path.encode() + sha256(nonce.encode() + body).digest()
-    return base64.b64encode(hmac.digest(secret, message, "sha512")).decode()
+    mac = _keyed(secret).copy()
+    mac.update(message)
+    return base64.b64encode(mac.digest()).decode()
+
+
+@lru_cache(maxsize=256)
+def _keyed(secret: bytes) -> hmac.HMAC:
+    # Two thirds of the work of a signature are the same for all of a secret.
+    return hmac.new(secret, digestmod="sha512")
 
 
 def verify(secret: bytes, path: str, nonce: str, body: bytes, signature: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, TypeGuard
 
@@ -63,7 +64,9 @@ def read(text: str | bytes) -> Message:
         raise Malformed("the message is too long")
     try:
         # Numbers beyond all sense, nesting beyond the interpreter and bytes that are no UTF-8 end here.
-        message = json.loads(text, parse_float=_number, parse_constant=_no_number)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        message = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"no JSON: {error}") from None
     if not isinstance(message, dict):
@@ -84,10 +87,11 @@ def write(value: Any) -> str:
             return str(value)
         case None:
             return "null"
-        case Mapping():
-            return "{" + ",".join(f"{quoted(key)}:{write(item)}" for key, item in value.items()) + "}"
-        case Sequence():
-            return "[" + ",".join(map(write, value)) + "]"
+        # What is asked for as a dict or a list is found at once, as an abstract kind is not.
+        case dict() | Mapping():
+            return "{" + ",".join([f"{quoted(key)}:{write(item)}" for key, item in value.items()]) + "}"
+        case list() | Sequence():
+            return "[" + ",".join([write(item) for item in value]) + "]"
         case _:
             raise TypeError(f"{value!r} has no place in a message")
 
@@ -102,11 +106,18 @@ def _no_number(text: str) -> Decimal:
     raise Malformed(f"{text} is no number")
 
 
+_JSON = json.JSONDecoder(parse_float=_number, parse_constant=_no_number)
+
+
 def timestamp(time: Time, digits: int = 6) -> str:
     """A time as RFC 3339 in UTC with so many digits of a second (0 to 9); ours are milliseconds."""
-    moment = (_EPOCH + timedelta(milliseconds=time)).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{time % 1000:03d}".ljust(digits + 1, "0")[: digits + 1] if digits else ""
-    return f"{moment}{fraction}Z"
+    return f"{_second(time // 1000)}{fraction}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(unix: int) -> str:
+    return (_EPOCH + timedelta(seconds=unix)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,7 @@ def request_of(message: Message) -> Request:
     method, params, req_id = message.get("method"), message.get("params", {}), message.get("req_id")
     if method is None or not isinstance(method, str):
         raise Refused(missing("method") if method is None else mistyped("method", "string"))
-    request = Request(method, {}, req_id if is_integer(req_id) else None)
+    request = Request(method, params, req_id if is_integer(req_id) else None)
     if req_id is not None and request.req_id is None:
         raise request.refused(mistyped("req_id", "integer"))
     for name in message:
@@ -150,7 +161,7 @@ def request_of(message: Message) -> Request:
             raise request.refused(unsupported(name, request.kind))
     if not isinstance(params, dict):
         raise request.refused(mistyped("params", "object"))
-    return Request(method, params, request.req_id)
+    return request
 
 
 def is_integer(value: Any) -> TypeGuard[int]:

@@ -240,6 +240,8 @@ def _checked(request: Request, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _typed(request: Request, name: str, value: Any, kind: Any) -> Any:
+    if type(value) is kind and kind is not int:
+        return value
     if kind is None:
         raise request.refused(unsupported(name, request.kind))
     if isinstance(kind, dict):

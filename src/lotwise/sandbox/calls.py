@@ -4,13 +4,14 @@ Law: a parameter that cannot be is refused under Kraken's name for it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from typing import NamedTuple
 
 from lotwise.domain.values import BadField, Time
 from lotwise.kraken.rest import time_of
 from lotwise.kraken.rest_orders import flag, nonnegative, whole
-from lotwise.sandbox.conformance import Endpoint, Support
+from lotwise.sandbox.conformance import ENDPOINTS, Endpoint, Parameter, Support
 from lotwise.sandbox.desk import Desk
 from lotwise.sandbox.keys import ApiKey, KeyRing
 from lotwise.sandbox.wire import INVALID_ARGUMENTS, Refused
@@ -21,8 +22,7 @@ def invalid(name: str) -> Refused:
     return Refused(f"{INVALID_ARGUMENTS}:{name}")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call on the desk at a time. The key is None on public endpoints."""
 
     desk: Desk
@@ -78,12 +78,18 @@ class Call:
 
 def check(endpoint: Endpoint, parameters: Mapping[str, str]) -> None:
     """Refused when a parameter that is needed is absent or one is given that is not supported."""
-    for parameter in endpoint.parameters:
+    for parameter in _checked(endpoint.path):
         value = parameters.get(parameter.name, "")
         if parameter.required and not value:
             raise Refused(INVALID_ARGUMENTS)
         if parameter.support is Support.NO and value and value not in parameter.default:
             raise Refused(parameter.refusal) if parameter.refusal else invalid(parameter.name)
+
+
+@lru_cache(maxsize=len(ENDPOINTS))
+def _checked(path: str) -> tuple[Parameter, ...]:
+    parameters = ENDPOINTS[path].parameters
+    return tuple(each for each in parameters if each.required or each.support is Support.NO)
 
 
 def refused_by(bad: BadField) -> Refused:

@@ -75,7 +75,7 @@ class Desk:
 
     def symbol(self, name: str) -> str:
         """The listed pair of any of Kraken's names, in any case; Refused when there is none."""
-        symbols = tuple(self.exchange.markets())
+        symbols = self.exchange.symbols()
         if symbols != self._named:
             names = (pair_names(symbol) for symbol in symbols)
             self._names = {
@@ -93,12 +93,12 @@ class Desk:
         """The listed pairs of a comma list of names; all of them when it is empty."""
         if names:
             return tuple(dict.fromkeys(self.symbol(name) for name in names.split(",")))
-        markets = self.exchange.markets()
-        return tuple(name for name in markets if self.exchange.status(name) is not MarketStatus.OFFLINE)
+        listed = self.exchange.symbols()
+        return tuple(name for name in listed if self.exchange.status(name) is not MarketStatus.OFFLINE)
 
     def assets(self, names: str = "") -> tuple[str, ...]:
         """Our assets of a comma list of Kraken's; all that are listed when it is empty."""
-        pairs = (symbol.split("/") for symbol in self.exchange.markets())
+        pairs = (symbol.split("/") for symbol in self.exchange.symbols())
         listed = dict.fromkeys(asset for pair in pairs for asset in pair)
         if not names:
             return tuple(listed)
@@ -110,7 +110,9 @@ class Desk:
 
     def market(self, symbol: str) -> Market:
         """The rules in force of a listed pair."""
-        return self.exchange.markets()[symbol]
+        market = self.exchange.market(symbol)
+        assert market is not None, f"{symbol} is not listed"
+        return market
 
     def digits(self, symbol: str) -> Digits:
         """With how many decimals a listed pair's numbers are told."""
@@ -217,8 +219,7 @@ class Desk:
     def open_by_txid(self, account: str, txid: str) -> OpenOrder | None:
         """The account's open order with this txid."""
         issued = self.issued("O", txid)
-        waiting = self.exchange.open_orders(account)
-        return next((order for order in waiting if order.venue_id == issued), None)
+        return None if issued is None else self.exchange.open_by_id(account, issued)
 
     def open_by_userref(self, account: str, userref: int) -> list[OpenOrder]:
         """The account's open orders with this userref."""

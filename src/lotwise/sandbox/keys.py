@@ -15,7 +15,7 @@ from lotwise.domain.values import EPOCH, Time, require
 from lotwise.kraken import limits
 from lotwise.kraken.limits import Counter, Verification
 from lotwise.kraken.rest import Payload
-from lotwise.kraken.signature import Credentials, accepts_nonce, nonce_of, verify
+from lotwise.kraken.signature import Credentials, accepts_nonce, credentials, nonce_of, verify
 from lotwise.sandbox.conformance import Endpoint, Permission
 from lotwise.sandbox.wire import Refused, Request, path_of
 
@@ -112,8 +112,10 @@ class KeyRing:
 
     def admit(self, key: ApiKey, endpoint: Endpoint) -> None:
         """Refused unless the key has the permissions of the endpoint."""
-        if not any(needed <= key.permissions for needed in endpoint.permissions):
-            raise Refused(PERMISSION_DENIED)
+        for needed in endpoint.permissions:
+            if needed <= key.permissions:
+                return
+        raise Refused(PERMISSION_DENIED)
 
     def charge(self, key: ApiKey, verification: Verification, cost: int, now: Time) -> None:
         """Count a call; Refused when the key asks too often."""
@@ -181,3 +183,30 @@ class KeyRing:
             name: _Token(key, Time(issued), used) for name, (key, issued, used) in state["tokens"].items()
         }
         self._tokens_issued = state["tokens_issued"]
+
+
+def plain_key(key: ApiKey) -> Payload:
+    """A key with its secret, as JSON's kinds of data."""
+    return {
+        "key": key.key,
+        "secret": b64encode(key.credentials.secret).decode(),
+        "account": key.account,
+        "permissions": sorted(permission.value for permission in key.permissions),
+        "name": key.name,
+        "nonce_window": key.nonce_window,
+        "expires": key.expires,
+        "created": key.created,
+    }
+
+
+def key_of(plain: Payload) -> ApiKey:
+    """The key of `plain_key`."""
+    return ApiKey(
+        credentials(plain["key"], plain["secret"]),
+        plain["account"],
+        frozenset(map(Permission, plain["permissions"])),
+        plain["name"],
+        plain["nonce_window"],
+        None if plain["expires"] is None else Time(plain["expires"]),
+        Time(plain["created"]),
+    )

@@ -51,7 +51,7 @@ class CoreHouse:
 
     def pair(self, symbol: str) -> Listed | None:
         """One pair."""
-        market = self._exchange.markets().get(symbol)
+        market = self._exchange.market(symbol)
         return None if market is None else Listed(market, self._exchange.status(symbol))
 
     def book_number(self, symbol: str) -> int:
@@ -93,9 +93,9 @@ class CoreHouse:
         """The trades after a number, as far as they are kept."""
         return [_trade(symbol, printed) for printed in self._exchange.tape(symbol).since(after)]
 
-    def bars(self, symbol: str, minutes: int) -> list[Bar]:
-        """The candles that are kept."""
-        candles = self._exchange.tape(symbol).candles(minutes)
+    def bars(self, symbol: str, minutes: int, count: int) -> list[Bar]:
+        """The last candles."""
+        candles = self._exchange.tape(symbol).candles(minutes)[-count:]
         return [_bar(symbol, minutes, candle) for candle in candles]
 
     # Private

@@ -55,8 +55,8 @@ class PublicSide(Protocol):
     def trades(self, symbol: str, after: int) -> list[Trade]:
         """The trades after this number as far as they are kept, oldest first."""
 
-    def bars(self, symbol: str, minutes: int) -> list[Bar]:
-        """The candles that are kept, oldest first; the last may still grow."""
+    def bars(self, symbol: str, minutes: int, count: int) -> list[Bar]:
+        """The last `count` candles as far as they are kept, oldest first; the last may still grow."""
 
 
 class PrivateSide(Protocol):

@@ -192,14 +192,15 @@ class BarTopic:
         self.lines = lines
         self._side, self._symbol, self._minutes = side, symbol, minutes
         self._number = side.trade_number(symbol)
-        self._last = self._side.bars(symbol, minutes)[-1:]
+        self._last = self._side.bars(symbol, minutes, 1)
 
     def advance(self, now: Time) -> None:
         number = self._side.trade_number(self._symbol)
         if number == self._number:
             return
+        # So many trades have touched at most so many candles, the last ones.
+        bars = self._side.bars(self._symbol, self._minutes, number - self._number)
         self._number = number
-        bars = self._side.bars(self._symbol, self._minutes)
         changed = [bar for bar in bars if not self._last or bar.begin >= self._last[0].begin]
         for bar in changed:
             if [bar] != self._last:
@@ -207,7 +208,7 @@ class BarTopic:
         self._last = bars[-1:]
 
     def snapshot(self, now: Time) -> list[Message]:
-        bars = self._side.bars(self._symbol, self._minutes)[-SNAPSHOT_BARS:]
+        bars = self._side.bars(self._symbol, self._minutes, SNAPSHOT_BARS)
         return [self._tell(Kind.SNAPSHOT, [bar_row(bar, self._printer()) for bar in bars], now)]
 
     def _tell(self, kind: Kind, data: list[Message], now: Time) -> Message:

@@ -4,19 +4,19 @@ Law: the order of the checks is the same for all: the form of the arguments, the
 the action costs on its pair, the deadline, then the exchange's own rules, funds last.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from lotwise.domain.market import Market
-from lotwise.domain.orders import Order, OrderType, Rejected, Rejection
+from lotwise.domain.orders import Accepted, Order, OrderType, Rejected, Rejection, Report
 from lotwise.domain.values import EXACT, Time
 from lotwise.exchange.booking import OpenOrder
 from lotwise.exchange.events import PLAIN, Amendment, Closing, Instructions, SelfTrade
 from lotwise.kraken import limits
 from lotwise.kraken.limits import trading_cost
 from lotwise.kraken.rest import Payload, fixed, rfc3339
-from lotwise.kraken.rest_account import OrderInfo, description, order_in_words, shown
+from lotwise.kraken.rest_account import Announced, description, order_in_words, shown
 from lotwise.kraken.rest_orders import (
     Close,
     NewOrder,
@@ -63,7 +63,7 @@ def add_order(call: Call) -> Payload:
     wrong = desk.off_tick(symbol, (wanted.close_limit, wanted.close_trigger))
     if wrong is not None:
         raise Refused(wrong)
-    told = description(_announced(call, wanted, market), desk.digits(symbol))
+    told = description(_announced(wanted, market), desk.digits(symbol))
     instructions = Instructions(_SELF_TRADE[new.self_trade], _closing(wanted))
     quantity = _quantity(call, new, market)
     if new.validate:
@@ -73,11 +73,11 @@ def add_order(call: Call) -> Payload:
     _room(call, symbol)
     client_id = desk.remember(account, Tag(new.cl_ord_id, new.userref, new.flags))
     order = domain_order(wanted, market, client_id, quantity, call.now)
-    accepted, *_ = desk.exchange.accept(account, order, call.now, instructions)
-    if isinstance(accepted, Rejected):
+    reports = desk.exchange.accept(account, order, call.now, instructions)
+    if isinstance(reports[0], Rejected):
         desk.forget(account, client_id)
-        _refuse(call, accepted.rejection, order)
-    return {"descr": told, "txid": [_txid(call, client_id)]}
+        raise Refused(desk.words(reports[0].rejection, order))
+    return {"descr": told, "txid": [_txid(call, reports)]}
 
 
 def amend_order(call: Call) -> Payload:
@@ -120,7 +120,7 @@ def edit_order(call: Call) -> Payload:
         "volume": fixed(new.volume, digits.lot),
         "price": shown(wanted.trigger or wanted.limit, digits),
         "price2": shown(wanted.limit if wanted.trigger else None, digits),
-        "descr": {"order": order_in_words(_announced(call, wanted, market), digits)},
+        "descr": {"order": order_in_words(_announced(wanted, market), digits)},
     }
     if new.validate:
         return told
@@ -130,8 +130,8 @@ def edit_order(call: Call) -> Payload:
     changed = desk.exchange.replace(account, order.client_id, placed, call.now, instructions)
     if isinstance(changed, Rejection):
         desk.forget(account, client_id)
-        _refuse(call, changed, placed)
-    old, txid = desk.txid(waiting.venue_id), _txid(call, client_id)
+        raise Refused(desk.words(changed, placed))
+    old, txid = desk.txid(waiting.venue_id), _txid(call, changed)
     return {**told, "txid": txid, "originaltxid": old, "orders_cancelled": 1}
 
 
@@ -176,8 +176,7 @@ def _in_time(deadline: Time | None, now: Time) -> None:
 
 def _room(call: Call, symbol: str) -> None:
     """Refused when the account has as many orders open on the pair as it may."""
-    waiting = call.desk.exchange.open_orders(call.account)
-    count = sum(order.order.symbol == symbol for order in waiting)
+    count = call.desk.exchange.count_open(call.account, symbol)
     if count >= limits.MAX_OPEN_ORDERS[call.desk.verification(call.account)]:
         raise Refused(ORDERS_LIMIT)
 
@@ -199,25 +198,20 @@ def _closing(wanted: Priced) -> Closing | None:
     return None if close is None else Closing(close.type, wanted.close_limit, wanted.close_trigger)
 
 
-def _announced(call: Call, wanted: Priced, market: Market) -> OrderInfo:
+def _announced(wanted: Priced, market: Market) -> Announced:
     """The order as it is described in the answer, with its prices worked out."""
     new, close = wanted.new, wanted.new.close
     price, price2 = (wanted.trigger, wanted.limit) if new.type.has_trigger else (wanted.limit, None)
     if close is not None:
         prices = (wanted.close_trigger, wanted.close_limit)
         close = Close(close.type, *(prices if close.type.has_trigger else (wanted.close_limit, None)))
-    return OrderInfo(
-        "", market.symbol, new.side, new.type, new.volume, call.now, price=price, price2=price2, close=close
-    )
+    return Announced(market.symbol, new.side, new.type, new.volume, price, price2, close)
 
 
-def _txid(call: Call, client_id: str) -> str:
-    """The txid of an order that was just taken, whatever became of it at once."""
-    waiting = call.desk.exchange.open_order(call.account, client_id)
-    if waiting is None:
-        closed = reversed(call.desk.exchange.history(call.account).closed)
-        waiting = next(ended.order for ended in closed if ended.order.order.client_id == client_id)
-    return call.desk.txid(waiting.venue_id)
+def _txid(call: Call, reports: Sequence[Report]) -> str:
+    """The txid of the order that was just taken: what hangs on it is accepted after it."""
+    accepted = next(report for report in reports if isinstance(report, Accepted))
+    return call.desk.txid(accepted.venue_id)
 
 
 def _named(call: Call, name: str) -> OpenOrder:

@@ -6,6 +6,10 @@ Law: for one seed, number and id belong to each other one to one, so that nothin
 from hashlib import sha256
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = [first + second for second in ALPHABET for first in ALPHABET]
+_DIGITS = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+"""Two characters at a time are written, and all of them read at once, as the digits that Python knows."""
+
 _LENGTH = 16
 _SPACE = 32**_LENGTH
 _GROUPS = (5, 5, 6)
@@ -24,7 +28,7 @@ class TxIds:
     def txid(self, letter: str, number: int) -> str:
         """The id of a counted thing; `letter` tells its kind (O order, T trade, L ledger row)."""
         mixed = (number * self._factor + self._shift * ord(letter)) % _SPACE
-        text = "".join(ALPHABET[mixed >> 5 * place & 31] for place in range(_LENGTH))
+        text = "".join([_PAIRS[mixed >> place & 1023] for place in range(0, 5 * _LENGTH, 10)])
         first, second, _ = _GROUPS
         return f"{letter}{text[:first]}-{text[first : first + second]}-{text[first + second :]}"
 
@@ -33,9 +37,9 @@ class TxIds:
         groups = txid.removeprefix(letter).split("-")
         if not txid.startswith(letter) or tuple(map(len, groups)) != _GROUPS:
             return None
-        places = [ALPHABET.find(character) for character in "".join(groups)]
-        if min(places) < 0:
+        text = "".join(groups)
+        if text.strip(ALPHABET):
             return None
-        mixed = sum(value << 5 * place for place, value in enumerate(places))
+        mixed = int(text[::-1].translate(_DIGITS), 32)
         number: int = (mixed - self._shift * ord(letter)) * self._inverse % _SPACE
         return number

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from lotwise.domain.values import NotExact, exact, plain
 from lotwise.kraken.rest import Payload
@@ -17,6 +17,9 @@ MAX_FIELDS = 200
 MAX_TARGET = 8 * 1024
 INVALID_ARGUMENTS = "EGeneral:Invalid arguments"
 UNKNOWN_METHOD = "EGeneral:Unknown method"
+
+
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Refused(Exception):
@@ -38,6 +41,8 @@ class Request:
 
     def header(self, name: str) -> str:
         """A header, whatever the case of its name; "" when it is absent."""
+        if name in self.headers:
+            return self.headers[name]
         wanted = name.lower()
         return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
 
@@ -63,7 +68,7 @@ def refusal(text: str, status: int = 200) -> Response:
 
 def dumps(payload: Payload) -> bytes:
     """JSON without blanks, as Kraken writes it."""
-    return json.dumps(payload, separators=(",", ":")).encode()
+    return _JSON.encode(payload).encode()
 
 
 def parameters_of(request: Request, private: bool) -> dict[str, str]:
@@ -83,10 +88,11 @@ def path_of(target: str) -> str:
 
 
 def _form(text: str) -> dict[str, str]:
-    try:
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except ValueError:
-        raise Refused(INVALID_ARGUMENTS) from None
+    if text.count("&") >= MAX_FIELDS:
+        raise Refused(INVALID_ARGUMENTS)
+    plain = unquote_plus if "%" in text or "+" in text else str
+    fields = [part.partition("=") for part in text.split("&") if part]
+    return {plain(name): plain(value) for name, _, value in fields}
 
 
 def _json(body: bytes) -> dict[str, str]:
