@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install run test coverage bench lint simulate zoo fuzz mutants lock clean
+.PHONY: install run test coverage bench lint simulate zoo kills fuzz mutants lock clean
 
 install: $(STAMP)
 
@@ -41,6 +41,10 @@ simulate: install
 
 zoo: install
 	LOTWISE_ZOO=1 $(BIN)/pytest tests/test_world.py
+
+# A live run ended by SIGKILL at random moments (KILLS=n; 200 take about 25 minutes).
+kills: install
+	LOTWISE_KILLS=$(or $(KILLS),200) $(BIN)/pytest tests/test_live_kills.py
 
 # The bounded fuzz of the suite, at length.
 fuzz: install

@@ -18,7 +18,7 @@ from typing import Any
 import ccxt
 import numpy as np
 
-from benchmarks import sandbox
+from benchmarks import live, sandbox
 from benchmarks.sizing_check import check
 from lotwise import Amount, Market, Opportunity, Policy, exact, size_order
 from lotwise.domain.sizing import CEILING_64, UNBOUNDED, Purse, Terms, _frame, choose_lots
@@ -174,6 +174,7 @@ def main() -> int:
         journal(Path(folder))
     year()
     start_up()
+    live.main()
     sandbox.main(100_000)
     cases = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
     result = check(cases, seed=1)

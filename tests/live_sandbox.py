@@ -54,11 +54,15 @@ def sandbox() -> Iterator[Hosted]:
 
 
 def add_key(
-    made: Hosted, name: str, permissions: frozenset[Permission] = ALL_PERMISSIONS, expires: Time | None = None
+    made: Hosted,
+    name: str,
+    permissions: frozenset[Permission] = ALL_PERMISSIONS,
+    expires: Time | None = None,
+    nonce_window: int = 0,
 ) -> dict[str, str]:
     """Another key of the account: the environment that names it."""
     secret = b64encode(sha256(name.encode()).digest()).decode()
-    key = ApiKey(credentials(name, secret), "me", permissions, expires=expires)
+    key = ApiKey(credentials(name, secret), "me", permissions, expires=expires, nonce_window=nonce_window)
     made.do(lambda admin: admin._core.add_key(key))
     return {"KRAKEN_API_KEY": name, "KRAKEN_API_SECRET": secret}
 
@@ -97,9 +101,39 @@ NOBODY = "http://127.0.0.1:9"
 
 
 def environment(home: Path, key: Mapping[str, str]) -> dict[str, str]:
-    """For a process of its own: a home, a key, no proxy and no other settings."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "PYTHONPATH")}
-    return {**kept, "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200", **key}
+    """For a process of its own: a home, a key, no proxy and no other settings; all that it can log is kept in
+    debug.log there, so that it is seen whether a secret is in it."""
+    (home / "sitecustomize.py").write_text(DEBUG.format(log=str(home / "debug.log")))
+    paths = [str(home), *filter(None, [os.environ.get("PYTHONPATH")])]
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
+    plain = {"HOME": str(home), "PYTHONPATH": os.pathsep.join(paths), "NO_COLOR": "1", "COLUMNS": "200"}
+    return {**kept, **plain, **key}
+
+
+DEBUG = """
+import logging
+logging.basicConfig(filename={log!r}, level=logging.DEBUG)
+"""
+
+CLOCKS = """
+import selectors, time
+
+def sped(clock, origin):
+    return lambda: origin + (clock() - origin) * {fast}
+
+for name, origin in (("time_ns", {began}), ("time", {began} / 10**9), ("monotonic", 0), ("monotonic_ns", 0)):
+    setattr(time, name, sped(getattr(time, name), origin))
+
+select = selectors.EpollSelector.select
+selectors.EpollSelector.select = lambda self, timeout=None: select(self, timeout and timeout / {fast})
+"""
+
+
+def make_faster(home: Path, fast: int, began: int) -> None:
+    """Let the clocks run so many times as fast since `began` (nanoseconds), for all processes of this home:
+    every wait, timeout and age is measured by them."""
+    with (home / "sitecustomize.py").open("a") as file:
+        file.write(CLOCKS.format(fast=fast, began=began))
 
 
 def places(made: Hosted) -> list[str]:
@@ -108,11 +142,13 @@ def places(made: Hosted) -> list[str]:
 
 
 def program(home: Path, key: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    """`lotwise` to its end, in the folder of its home."""
-    return subprocess.run(
+    """`lotwise` to its end, in the folder of its home. What it says is printed too, and so looked through."""
+    done = subprocess.run(
         [*LOTWISE, *words], cwd=home, env=environment(home, key), capture_output=True, text=True,
         timeout=SECONDS, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
+    print(done.stdout, done.stderr)
+    return done
 
 
 class Unhurried(Rest):

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from lotwise.app.live import LIVE
 from lotwise.app.terminal import Problem
@@ -75,8 +74,7 @@ def folded(path: Path) -> tuple[Opened, State]:
     """What the run of a journal was told, and what its rows fold to, read beside its writer. Raises
     JournalError, Unfoldable."""
     state, told = State(), None
-    rows: Any = read(path)
-    with closing(rows):
+    with closing(read(path)) as rows:
         for row in rows:
             if row.kind == Opened.__name__:
                 told = decode(row.kind, row.body)

@@ -29,13 +29,10 @@ from lotwise.engine.records import Event, Record
 from lotwise.kraken.signature import Credentials
 from lotwise.store.journal import Journal, JournalError
 from lotwise.venues.kraken.account import Account
-from lotwise.venues.kraken.facts import key_info, server_time
+from lotwise.venues.kraken.facts import clocks, key_info
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
-
-FARTHEST = 3_000
-"""Milliseconds between our clock and Kraken's (which tells whole seconds) beyond which nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +152,9 @@ async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Jour
 
 async def _check_clock(rest: Rest) -> None:
     """Refuse a clock by which orders would come too late, or seem to."""
-    skew = clock() - await server_time(rest)
-    if abs(skew) > FARTHEST:
-        off = f"{skew / 1000:+.1f} s off Kraken's"
+    seen = await clocks(rest, clock)
+    if seen.wrong:
+        off = f"{seen.ahead / 1000:+.1f} s off Kraken's"
         raise Problem(f"our clock is {off}: set it; orders carry a deadline", UNSAFE)
 
 

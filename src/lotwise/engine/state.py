@@ -52,8 +52,7 @@ from lotwise.ledger.postings import Ledger, deposit, post, release, reserve, set
 from lotwise.markets import Evidence
 
 DAY = 86_400_000
-LOSSES_KEPT = 32
-"""More losses of a pair than any guard counts."""
+LOSSES_KEPT = 32  # more of a pair than any guard counts
 
 RESTING = (Purpose.TARGET, Purpose.PROTECTION)
 """What the sale of a holding is for that waits at the exchange."""

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,7 +124,7 @@ class Journal:
         self.close()
 
 
-def read(path: Path, start: int = 0) -> Iterator[Row]:
+def read(path: Path, start: int = 0) -> Generator[Row, None, None]:
     """The rows of a journal, read beside a writer if there is one; raises JournalError."""
     try:
         path.open("rb").close()

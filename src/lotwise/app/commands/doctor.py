@@ -23,11 +23,8 @@ from lotwise.domain.values import plain
 from lotwise.engine.records import Listed
 from lotwise.kraken.signature import Credentials
 from lotwise.venues.kraken.captures import PRIVATE, PUBLIC, Redactor, capture
-from lotwise.venues.kraken.facts import key_info, pairs, server_time
+from lotwise.venues.kraken.facts import clocks, key_info, pairs
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
-
-SKEW = 2_000
-"""Milliseconds between our clock and Kraken's: orders carry a deadline of five seconds."""
 
 SLOW = 2_000
 ROOM = 200_000_000
@@ -139,25 +136,20 @@ def _disk() -> list[Finding]:
 
 
 async def _clock(rest: Rest) -> list[Finding]:
-    before = clock()
-    theirs = await server_time(rest)
-    after = clock()
-    took, skew = after - before, theirs - (before + after) // 2
-    # Kraken tells whole seconds, cut off, of some moment between our two.
-    wrong = not before - SKEW - 1000 <= theirs <= after + SKEW
+    seen = await clocks(rest, clock)
     return [
         Finding("Kraken", Verdict.FINE, "answers"),
         Finding(
             "latency",
-            Verdict.WARNING if took > SLOW else Verdict.FINE,
-            f"{took} ms",
-            "orders have five seconds to arrive; a nearer machine is safer" if took > SLOW else "",
+            Verdict.WARNING if seen.took > SLOW else Verdict.FINE,
+            f"{seen.took} ms",
+            "orders have five seconds to arrive; a nearer machine is safer" if seen.took > SLOW else "",
         ),
         Finding(
             "clock",
-            Verdict.BAD if wrong else Verdict.FINE,
-            f"{skew / 1000:+.1f} s from Kraken's",
-            "set the clock (NTP): orders carry a deadline" if wrong else "",
+            Verdict.BAD if seen.wrong else Verdict.FINE,
+            f"{seen.ahead / 1000:+.1f} s from Kraken's",
+            "set the clock (NTP): orders carry a deadline" if seen.wrong else "",
         ),
     ]
 
@@ -186,6 +178,14 @@ async def _permissions(rest: Rest) -> list[Finding]:
         )
         if info.lacks
         else Finding("key may trade", Verdict.FINE, "yes"),
+        Finding(
+            "key's nonce window",
+            Verdict.BAD,
+            str(info.nonce_window),
+            "set it to 0 on Kraken's key page: within a window an order that the network doubles is two",
+        )
+        if info.nonce_window
+        else Finding("key's nonce window", Verdict.FINE, "0"),
         Finding("key's addresses", Verdict.FINE, "restricted")
         if info.address_bound
         else Finding("key's addresses", Verdict.WARNING, "any", "bind the key to this machine's address"),
@@ -223,7 +223,9 @@ def _pair(symbol: str, listed: Listed) -> Finding:
     fees = f"fees {plain(listed.maker_fee.scaleb(2))} % / {plain(listed.taker_fee.scaleb(2))} %"
     least = f"minimum {plain(listed.listing.min_quantity)} {symbol.partition('/')[0]}"
     open_ = listed.status == "online"
-    return Finding(symbol, Verdict.FINE if open_ else Verdict.WARNING, f"{listed.status}, {least}, {fees}")
+    verdict = Verdict.FINE if open_ else Verdict.WARNING
+    remedy = "" if open_ else "wait, or take it out of `pairs`: nothing is bought there until it is online"
+    return Finding(symbol, verdict, f"{listed.status}, {least}, {fees}", remedy)
 
 
 async def _captures(rest: Rest, settings: Settings, folder: Path) -> list[Finding]:

@@ -3,7 +3,6 @@
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -65,8 +64,7 @@ def command(what: str, form: str, layout: str, out: Path | None, journal: Path |
 
 def _table(path: Path, what: str, layout: str) -> tuple[Table, bool]:
     """The table, and whether the run was made up. Raises Unfoldable, JournalError."""
-    rows: Any = read(path)
-    with closing(rows):
+    with closing(read(path)) as rows:
         first = next(rows, None)
         paper = first is None or _mode(first) != LIVE
         moves = booked(rows if first is None else chain([first], rows))

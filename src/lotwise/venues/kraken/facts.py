@@ -1,7 +1,7 @@
 """What has to be known before anything is traded: whose key it is, what it may do, and the rules and fees
 of each pair as Kraken tells them now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,9 @@ from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 READS = frozenset({"query-funds", "query-open-trades", "query-closed-trades", "query-ledger"})
 TRADES = frozenset({"modify-trades", "close-trades", "access-websockets"})
 """Kraken's words for what a key may do (GetApiKeyInfo, 2026-03-11; the words of its key page)."""
+
+SKEW = 2_000
+"""Milliseconds that our clock may be off Kraken's: orders carry a deadline of five seconds."""
 
 ASKED_AT_ONCE = 20
 """Pairs in one AssetPairs call: its URL is bounded."""
@@ -58,13 +61,28 @@ async def key_info(rest: Rest) -> KeyInfo:
     return KeyInfo(permissions, Time(until * 1000) if until else None, bound, account, window)
 
 
-async def server_time(rest: Rest) -> Time:
-    """Kraken's clock. Raises Refused, NoAnswer."""
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Our clock beside Kraken's, in milliseconds: how long the answer took, how far ours is ahead at the
+    middle of it, and whether no delay of the answer explains that."""
+
+    took: int
+    ahead: int
+    wrong: bool
+
+
+async def clocks(rest: Rest, clock: Callable[[], Time]) -> Clocks:
+    """Compare the clocks. Kraken tells whole seconds, cut off, of some moment between our asking and its
+    answer. Raises Refused, NoAnswer."""
+    before = clock()
     told = await rest.public("Time")
+    after = clock()
     try:
-        return server_time_of(told)
+        theirs = server_time_of(told)
     except (KeyError, TypeError, ValueError):
         raise NoAnswer("Time: the answer has no time") from None
+    wrong = not before - SKEW - 1000 <= theirs <= after + SKEW
+    return Clocks(after - before, (before + after) // 2 - theirs, wrong)
 
 
 async def token(rest: Rest) -> str:

@@ -6,6 +6,7 @@ pings are off (Kraken's documentation of 2026-05-27).
 """
 
 from collections.abc import Awaitable, Callable
+from logging import getLogger
 from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection
@@ -19,6 +20,10 @@ OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 WAITING_MESSAGES = 64
 """So many messages wait unread before the network must."""
+
+SILENT = getLogger("lotwise.stream")
+"""Logs nothing: the library's debug lines show frames, and a subscription's holds the token."""
+SILENT.disabled = True
 
 WORDS = 200
 """Characters of a foreign reason that are shown."""
@@ -83,6 +88,7 @@ async def connect(url: str) -> Socket:
                 max_queue=WAITING_MESSAGES,
                 compression=None,
                 user_agent_header="lotwise",
+                logger=SILENT,
             )
         )
     except (OSError, EOFError, ValueError, WebSocketException) as trouble:
