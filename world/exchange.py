@@ -9,7 +9,8 @@ from random import Random
 
 from lotwise.domain.market import MarketStatus
 from lotwise.domain.values import EXACT, Amount, Time, amount
-from lotwise.exchange.crowd import STEP, Crowd, CrowdSettings
+from lotwise.exchange.book_matcher import BookMatcher
+from lotwise.exchange.crowd import STEP, Crowd, CrowdSettings, Take
 from lotwise.exchange.dice import Dice
 from lotwise.exchange.exchange import Exchange as Matching
 from lotwise.exchange.paths import Walk
@@ -28,8 +29,11 @@ from world.weather import Act
 SYMBOLS = ("SOL/USDT", "ADA/USDT", "DOGE/USDT")
 MONEY = ("600 USDT", "1 SOL", "200 ADA")
 KEY, HAND_KEY = (credentials(*made_up_key(7, number)) for number in (0, 1))
-CROWD = CrowdSettings(turnover=10_000, levels=8)
-"""Small trades: many of our orders fill in parts."""
+PACE = 10
+"""The crowd moves each so many of its steps: the machine's time is for what is under test."""
+
+CROWD = CrowdSettings(turnover=10_000 * PACE, trades=3_600, resting=0.5 / PACE, levels=8)
+"""Small trades, one with each move: many of our orders fill in parts."""
 
 VOLATILITY = 3.0
 """The standard deviation of a year, as a fraction: many stops are reached."""
@@ -39,6 +43,15 @@ TIMES = tuple(map(Decimal, ("0.5", "1", "1.5", "4")))
 
 EARLIER = 5 * 60_000
 """So long the crowds have traded before a scenario begins."""
+
+
+class Slow(Crowd):
+    """A crowd that rests between its moves."""
+
+    def step(self, matcher: BookMatcher, take: Take) -> None:
+        now = self.due
+        super().step(matcher, take)
+        self.due = Time(now + PACE * STEP)
 
 
 @dataclass(slots=True)
@@ -72,7 +85,7 @@ class Exchange:
             case "vanish":
                 self._vanish(Decimal(random.randint(1, 8)) / 8)
             case "fees":
-                maker, taker = random.choice((("0.25", "0.4"), ("0.4", "0.8"), ("0.5", "1")))
+                maker, taker = random.choice((("0.1", "0.2"), ("0.25", "0.4"), ("0.4", "0.6")))
                 self._change(Fees(Decimal(maker), Decimal(taker)), now)
             case "maintenance":
                 self._change(System(random.choice(("maintenance", "cancel_only", "post_only"))), now)
@@ -106,7 +119,9 @@ class Exchange:
 
     def _by_hand(self, symbol: str, rests: bool, now: Time, random: Random) -> None:
         """A person's own order on the same account: far away, where it rests, or at once."""
-        market, quote = self.core.exchange.markets()[symbol], self.core.exchange.quotes()[symbol]
+        market, quote = self.core.exchange.markets()[symbol], self.core.exchange.quotes().get(symbol)
+        if quote is None:
+            return  # nobody else is there
         self.hand_orders += 1
         asked = {
             "pair": pair_names(symbol).altname,
@@ -145,9 +160,9 @@ def _deposit(core: Core, money: Iterable[str], now: Time) -> None:
         core.deposit(ACCOUNT, amount(text), now)
 
 
-def _crowd(symbol: str, seed: int, start: Time) -> Crowd:
+def _crowd(symbol: str, seed: int, start: Time) -> Slow:
     base = symbol.partition("/")[0]
     known = reference_price(base, date.max)
     assert known is not None, f"{base} has no price"
     path = Walk(float(known[0]), VOLATILITY, Dice(2 * seed), start)
-    return Crowd(CROWD, path, Dice(2 * seed + 1), Time(start + STEP))
+    return Slow(CROWD, path, Dice(2 * seed + 1), Time(start + STEP))

@@ -7,7 +7,6 @@ is checked each second, each minute, and when all must have converged.
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -21,20 +20,22 @@ from lotwise.domain.orders import (
     Fill,
     Order,
     OrderState,
+    ProvenAbsent,
     Purpose,
     Rejected,
     Status,
+    TimedOut,
     after,
 )
 from lotwise.domain.values import EPOCH, EXACT, Side, Time
-from lotwise.engine.exits import salable
-from lotwise.engine.records import Event, Record, Submit
+from lotwise.engine.records import Event, Listed, Panic, Record, Restricted, Submit
 from lotwise.engine.sight import EXIT_TRIES
 from lotwise.engine.state import State
 from lotwise.ledger.positions import Position, after_fill
 from lotwise.ledger.postings import HELD
 from lotwise.venues.kraken.venue import UNDECIDED
 from world.exchange import SYMBOLS, Exchange
+from world.holdings import SETTLED_AFTER, STILL_AFTER, unsettled
 from world.network import Network
 from world.shadow import Noted, Shadow
 from world.sockets import PUBLIC, Streams
@@ -45,6 +46,9 @@ KNOWN_WITHIN = 60_000
 """Milliseconds after the last trouble by which all that the exchange knows of ours is known here."""
 
 STALE = 30_000
+OLD_PRICES = 45_000
+"""Prices are fresh for a moment, and an entry leaves at most 15 s after its moment."""
+
 LATE_MOMENT = 35_000
 RULES_TRAVEL = 90_000
 """Milliseconds after a change of the rules in which an order may still go by those before it."""
@@ -52,6 +56,9 @@ RULES_TRAVEL = 90_000
 MISSED_WITHIN = 150_000
 """Milliseconds without trouble after which money that is gone without a reason is missed: a minute to the
 next comparison, then three that find the same."""
+
+AT_THE_NEXT_BAR = (Listed, Panic, ProvenAbsent, Rejected, Restricted, TimedOut)
+"""What lets an exit be ordered anew, but not at once."""
 
 FRAMES = 6
 
@@ -62,13 +69,6 @@ class Violation(Exception):
     def __init__(self, name: str, seed: int, time: Time, facts: Any) -> None:
         super().__init__(f"{name}: seed {seed}, time {time}: {facts}")
         self.name, self.seed, self.time, self.facts = name, seed, time, facts
-
-
-@dataclass(slots=True)
-class Refusals:
-    """Sales of a pair that were refused since one was taken or the rules changed."""
-
-    count: int = 0
 
 
 class Invariants:
@@ -94,7 +94,8 @@ class Invariants:
         self._network, self._streams, self._disk = network, streams, disk
         self._allotment = allotment
         self._shadow = Shadow([])
-        self._born = EPOCH
+        self._born = self._told_at = EPOCH
+        self._skew = 0
         self._now = EPOCH
         self._durable: set[str] = set()
         self._read_rows = 0
@@ -116,9 +117,9 @@ class Invariants:
         """A note for people."""
         self.notes[text.partition(":")[0]] += 1
 
-    def born(self, now: Time) -> None:
-        """A life begins."""
-        self._born = now
+    def born(self, now: Time, skew: int) -> None:
+        """A life begins, with its clock off by so many milliseconds."""
+        self._born, self._skew = now, skew
 
     def took_up(self, run: LiveRun) -> None:
         """A life has read its journal."""
@@ -170,6 +171,8 @@ class Invariants:
         self._at_the_exchange()
 
     def _record(self, run: LiveRun, record: Record, now: Time) -> None:
+        if isinstance(record, AT_THE_NEXT_BAR):
+            self._told_at = now
         match record:
             case Submit():
                 self.intents.add(record.order.client_id)
@@ -231,10 +234,11 @@ class Invariants:
     def _fresh(self, order: Order, run: LiveRun, now: Time) -> None:
         """17: an entry leaves while its prices are fresh."""
         quote, heard = run.engine.quotes.get(order.symbol), now - self._streams.heard_at[PUBLIC]
+        now = Time(now + self._skew)  # prices and moments carry the client's own time
         self._require("17 fresh data", quote is not None, now, f"{order.client_id} without prices")
         assert quote is not None
         age = f"{order.client_id}: heard {heard} ms ago, prices {now - quote.time}, moment {now - order.time}"
-        fresh = heard <= STALE and now - quote.time <= STALE and now - order.time <= LATE_MOMENT
+        fresh = heard <= STALE and now - quote.time <= OLD_PRICES and now - order.time <= LATE_MOMENT
         self._require("17 fresh data", fresh and quote.bid < quote.ask, now, age)
 
     def _explained(self, state: State, now: Time) -> None:
@@ -291,11 +295,15 @@ class Invariants:
             untouched = taken_by_hand.why != "User requested"
             self._require("20 hands off", untouched, now, taken_by_hand)
 
-    def each_second(self, run: LiveRun, now: Time) -> None:
-        """What the exchange may do while nothing is heard."""
+    def each_beat(self, run: LiveRun, now: Time) -> None:
+        """What the exchange may do while nothing is heard; what is held, when all is quiet."""
         self._now = now
         if self._truth.read():
             self._at_the_exchange()
+        last = max(self._network.last_trouble, self._told_at, self._born)
+        if now - last > SETTLED_AFTER and now - self._truth.last_event > STILL_AFTER:
+            for name, facts in unsettled(run, self._truth, now):
+                raise self.violation(name, now, facts)
 
     def each_minute(self, run: LiveRun, now: Time) -> None:
         """5, where there was no trouble for long enough."""
@@ -310,7 +318,8 @@ class Invariants:
         for name, (taken, *_) in self._truth.ours.items():
             noted = self._shadow.orders.get(name)
             if noted is None:
-                yield f"{name} is no order of ours"
+                if taken.accepted <= until:  # before that its moment may be under way
+                    yield f"{name} is no order of ours"
                 continue
             known = noted.venue_id == taken.venue_id or (noted.venue_id is None and noted.status in ENDED)
             if taken.accepted <= until and not known:
@@ -324,7 +333,7 @@ class Invariants:
     # In the end
 
     def converged(self, run: LiveRun | None, now: Time) -> None:
-        """2, 5, 7, 15, 19: after the healing phase all agree."""
+        """2, 5, 7, 15: after the healing phase all agree."""
         self._now = now
         self._truth.read()
         alive = run is not None and self._now - self._born > KNOWN_WITHIN
@@ -342,12 +351,6 @@ class Invariants:
             self._same_trades(name, noted, self._truth.ours.get(name, []))
             self._in_any_order(name, noted)
         self._same_money(state)
-        for symbol, holding in state.holdings.items():
-            market = run.engine.rules(symbol, now)
-            resting = sum((o.rest for o in state.orders_on(symbol) if o.order.side is Side.SELL), ZERO)
-            whole = resting == salable(holding.position.quantity, market)  # type: ignore[arg-type]
-            fits = bool(holding.stuck) or whole
-            self._require("19 exit fits", fits, now, f"{symbol}: {resting} rest for {holding}")
         self.transitions += self._shadow.transitions
 
     def _same_trades(self, name: str, noted: Noted, taken: list[Taken]) -> None:

@@ -6,31 +6,34 @@ must agree. Whatever breaks an invariant, or ends the run by itself, is a Violat
 """
 
 import asyncio
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
+from functools import cache
 from random import Random
+from typing import Any
 
 import httpx
 
 from lotwise.app.live import LiveRun, NoPairs, Ports, open_live
 from lotwise.app.loop import follow
+from lotwise.app.operator import LIFT
 from lotwise.app.settings import Settings
+from lotwise.domain.orders import Purpose
 from lotwise.domain.values import Time
-from lotwise.engine.records import Event, Record, Restricted, Trading
-from lotwise.venues.kraken.nonces import Nonces
+from lotwise.engine.records import Event, Extent, Record
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.stream import Line
 from world.clock import VirtualLoop, run
 from world.exchange import KEY, SYMBOLS, Exchange, opened
+from world.holdings import kept
 from world.invariants import Invariants, Violation
 from world.network import Network, Rates
-from world.sockets import PRIVATE, PUBLIC, StreamRates, Streams
-from world.tape import Disk, Tape
-from world.weather import MINUTE, Act, Weather
+from world.owner import THE_WORD, Owner
+from world.sockets import CALM, PRIVATE, PUBLIC, Streams
+from world.tape import Disk, Marks, Tape
+from world.weather import MINUTE, MOST_SKEW, Act, Weather
 
 START = Time(1_790_000_000_000)
 ALLOTMENT = Decimal(90)
@@ -38,8 +41,11 @@ HEALING = 10 * MINUTE
 LAST_ENTRY = 4 * MINUTE
 """So long into the healing phase entries go on; then what is held is sold."""
 
-MARKET_SECONDS = 2
-"""So often the public streams tell; the account's tells each second."""
+LATE_BARS = 2
+"""Bars within which an exit that is due by time is over when nothing stands in its way."""
+
+BEAT = (3.0, 8.0)
+"""Seconds, at least and at most, from one time that the streams tell and the checks look to the next."""
 
 AGAIN_SECONDS = 10.0
 """After a start that Kraken did not let happen, the next."""
@@ -67,16 +73,15 @@ class Result:
 def play(seed: int) -> Result:
     """Live through the scenario of a seed."""
     loop = VirtualLoop(START)
-    with tempfile.TemporaryDirectory() as folder:
-        world = World(seed, loop, Path(folder))
-        run(world.live(), loop)
-        return world.result
+    world = World(seed, loop)
+    run(world.live(), loop)
+    return world.result
 
 
 class World:
     """The exchange, the network, the weather, and one life of the client after the other."""
 
-    def __init__(self, seed: int, loop: VirtualLoop, folder: Path) -> None:
+    def __init__(self, seed: int, loop: VirtualLoop) -> None:
         self.random = Random(seed)
         self.loop = loop
         self.result = Result(seed)
@@ -88,7 +93,7 @@ class World:
         )
         self.settings = settings(self.random)
         self.disk = Disk()
-        self.folder = folder
+        self.owner = Owner(self.exchange.truth, self.disk, self._violates)
         self.life: Life | None = None
         self.checks = Invariants(seed, self.exchange, self.network, self.streams, self.disk, ALLOTMENT)
         self.network.sent = self._sent
@@ -116,7 +121,7 @@ class World:
         end = Time(START + self.weather.length)
         limit = Time(START + LONGEST * self.weather.length)
         while self.loop.now() < end or (self._lacks() and self.loop.now() < limit):
-            await self._second(lives)
+            await self._beat(lives)
 
     async def _heal(self, lives: "asyncio.Task[None]") -> None:
         """No more trouble: all must converge."""
@@ -126,30 +131,38 @@ class World:
         self.weather.crashes.clear()
         self._blow(False)
         self.exchange.calm()
-        began, told = self.loop.now(), False
+        if self.owner.said:
+            self.owner.wants(LIFT)
+        began, ends = self.loop.now(), self.random.choice((Extent.ENTRIES, Extent.FLATTEN))
         while self.loop.now() < began + HEALING:
-            await self._second(lives)
-            if not told and self.loop.now() > began + LAST_ENTRY and self.life and self.life.run:
-                over = Restricted(Trading.REDUCING, "the scenario ends", self.loop.now())
-                self.life.run.inbox.put([over])
-                told = True
-        self.checks.converged(self.life.run if self.life else None, self.loop.now())
+            before = self.loop.now()
+            await self._beat(lives)
+            if before <= began + LAST_ENTRY < self.loop.now():
+                self.owner.wants(ends)
+        run = self.life.run if self.life else None
+        self.checks.converged(run, self.loop.now())
+        assert run is not None
+        due = Time(self.loop.now() - (self.settings.max_hold_bars + LATE_BARS) * MINUTE)
+        for name, facts in kept(run, None if ends is Extent.FLATTEN else due):
+            raise self._violates(name, facts)
 
-    async def _second(self, lives: "asyncio.Task[None]") -> None:
-        """One second passes for everyone."""
-        await asyncio.sleep(1)
+    async def _beat(self, lives: "asyncio.Task[None]") -> None:
+        """A few seconds pass for everyone."""
+        before = self.loop.now()
+        await asyncio.sleep(self.random.uniform(*BEAT))
         now = self.loop.now()
         for act in self.weather.due(now):
             self._act(act)
-        self.streams.pulse(None if now // 1000 % MARKET_SECONDS == 0 else PRIVATE)
+        self.streams.pulse()
         if lives.done():
             lives.result()
             raise AssertionError("the lives of a scenario do not end")
         if self.life is not None and self.life.run is not None and not self.life.tape.dead:
-            self.checks.each_second(self.life.run, now)
-            if now // 1000 % 60 == 0:
+            self.owner.speak(self.life.run, self.life.now)
+            self.checks.each_beat(self.life.run, now)
+            if now // MINUTE > before // MINUTE:
                 self.checks.each_minute(self.life.run, now)
-        if self._armed == "time" or (self._armed and self.random.random() < 0.02):
+        if self._armed == "time" or (self._armed and self.random.random() < 0.08):
             self._crash()
         overdue = now > START + self.weather.length and self.result.crashes < LEAST_CRASHES
         if self.weather.crash_due(now) or (overdue and self._storming and not self._armed):
@@ -157,6 +170,9 @@ class World:
 
     def _act(self, act: Act) -> None:
         self.result.troubles[f"act {act.kind}"] += 1
+        if act.kind in ("stop", "lift"):
+            self.owner.wants(LIFT if act.kind == "lift" else self.random.choice(list(Extent)))
+            return
         self.network.last_trouble = self.loop.now()
         self.exchange.act(act, self.loop.now(), self.random)
         if act.kind in ("rules", "pair"):
@@ -168,7 +184,7 @@ class World:
         """One life after the other."""
         while True:
             self.life = Life(self)
-            self.checks.born(self.loop.now())
+            self.checks.born(self.loop.now(), self.life.skew)
             pause = AGAIN_SECONDS
             try:
                 await self.life.live()
@@ -201,8 +217,15 @@ class World:
     def _sent(self, endpoint: str, parameters: dict[str, str]) -> None:
         run = self.life.run if self.life is not None else None
         self.checks.sent(run, endpoint, parameters, self.loop.now())
+        if endpoint == "AddOrder" and self.owner.stops_entries() and run is not None:
+            order = run.engine.state.order(parameters["cl_ord_id"]).order
+            if order.purpose is Purpose.ENTRY:
+                raise self._violates(THE_WORD, f"{order} is sent")
         if self._armed == "sent" and endpoint in ("AddOrder", "CancelOrder"):
             self._crash()
+
+    def _violates(self, name: str, facts: Any) -> Violation:
+        return self.checks.violation(name, self.loop.now(), facts)
 
     def _arrived(self) -> None:
         if self.random.random() < 0.5:
@@ -214,7 +237,7 @@ class World:
         weather = self.weather
         self.network.rates = weather.reads if storm else Rates()
         self.network.mutating_rates = weather.mutating if storm else None
-        self.streams.rates = weather.streams if storm else StreamRates()
+        self.streams.rates = weather.streams if storm else CALM
         if not storm:
             self.network.banned_until = self.loop.now()
 
@@ -240,7 +263,12 @@ class Life:
         self.tape = Tape(world.disk, world.committing)
         self.run: LiveRun | None = None
         self.killed = False
+        self.skew = world.random.randint(-MOST_SKEW, MOST_SKEW)
         self._task: asyncio.Task[None] | None = None
+
+    def now(self) -> Time:
+        """The client's own time."""
+        return Time(self.world.loop.now() + self.skew)
 
     async def live(self) -> None:
         """Run until it is killed, or ends by itself."""
@@ -256,9 +284,9 @@ class Life:
             await self._task
 
     async def _live(self) -> None:
-        world, now = self.world, self.world.loop.now
-        nonces = Nonces(world.folder / "nonce", now)
-        async with httpx.AsyncClient(transport=Wire(self), base_url="http://sandbox") as http:
+        world, now = self.world, self.now
+        nonces = Marks(world.disk, now)
+        async with Client(self) as http:
             ports = Ports(
                 Rest(http, now, KEY, nonces),
                 Line(PUBLIC, world.streams.connect, now, seed=1),
@@ -284,16 +312,22 @@ class Life:
     def end(self) -> None:
         """Its journal and its connections are over."""
         self.tape.dead = True
+        self.world.owner.hangs_up()
         self.world.streams.cut_all()
 
 
-class Wire(httpx.AsyncBaseTransport):
-    """One life's way to the network: the dead send and hear nothing."""
+class Client(httpx.AsyncClient):
+    """One life's way to the network, without what httpx would do for cookies, redirects and proxies: the
+    dead send and hear nothing."""
 
     def __init__(self, life: Life) -> None:
+        super().__init__(transport=life.world.network)
         self._life = life
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def build_request(self, method: str, url: httpx.URL | str, **asked: Any) -> httpx.Request:
+        return httpx.Request(method, _address(str(url)), **asked)
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         if not self._life.tape.dead:
             response = await self._life.world.network.handle_async_request(request)
         if self._life.tape.dead:
@@ -301,8 +335,15 @@ class Wire(httpx.AsyncBaseTransport):
         return response
 
 
+@cache
+def _address(path: str) -> httpx.URL:
+    return httpx.URL(f"http://sandbox{path}")
+
+
 def settings(random: Random) -> Settings:
-    """What the run is told: trades often, on short bars, and leaves soon."""
+    """What the run is told: trades often, on short bars, and leaves soon; in half of the scenarios its stops
+    wait at the exchange."""
+    stop_rests = random.random() < 0.5
     return Settings.model_validate(
         {
             "pairs": SYMBOLS,
@@ -311,8 +352,9 @@ def settings(random: Random) -> Settings:
             "strategy": "world.wishes:Often",
             "max_open_trades": random.choice((2, 3)),
             "stoploss": random.choice(("-0.002", "-0.01")),
-            "target": "0.02",
-            "max_hold_bars": random.choice((1, 2, 4)),
+            "stoploss_on_exchange": stop_rests,
+            "target": "0.017" if stop_rests else "0.02",
+            "max_hold_bars": random.choice((4, 8) if stop_rests else (1, 2, 4)),
             "sizing": {"max_order_size_usdt": "25", "position_size_percentage": "0.5"},
             "rules": {"rules_on": "latest", "fees_on": "latest"},
             "entry": {

@@ -6,7 +6,7 @@ ended brings nothing more; the market moves by the pulse alone, the same for eve
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -36,17 +36,18 @@ class StreamRates:
     no_connection: float = 0.0
 
 
+CALM = {PUBLIC: StreamRates(), PRIVATE: StreamRates()}
 ON_MESSAGES = tuple(name for name in StreamRates.__slots__ if name != "no_connection")
 
 
 class Streams:
-    """All connections to a core. `struck` is told of each trouble: its kind, and the kind of stream;
-    `heard_at` is when a whole message last came to the client, by kind of stream."""
+    """All connections to a core. By kind of stream: `rates`, and `heard_at`, when a whole message last came
+    to the client. `struck` is told of each trouble: its kind, and the kind of stream."""
 
     def __init__(
         self, core: Core, now: Callable[[], Time], random: Random, struck: Callable[[str, str], None]
     ) -> None:
-        self.rates = StreamRates()
+        self.rates: Mapping[str, StreamRates] = CALM
         self.now = now
         self.random = random
         self.struck = struck
@@ -61,7 +62,7 @@ class Streams:
         """Open a connection: the public one or the private one, as the URL is named."""
         await asyncio.sleep(0.1 * self.random.random())
         kind = PRIVATE if url == PRIVATE else PUBLIC
-        if self.random.random() < self.rates.no_connection:
+        if self.random.random() < self.rates[kind].no_connection:
             self.struck("no_connection", kind)
             raise SocketClosed("no connection: refused")
         self._opened += 1
@@ -165,9 +166,9 @@ class Pipe:
         self._more.set()
 
     def _fate(self) -> str:
-        dice = self._streams.random.random()
+        dice, rates = self._streams.random.random(), self._streams.rates[self.kind]
         for name in ON_MESSAGES:
-            rate = getattr(self._streams.rates, name)
+            rate = getattr(rates, name)
             if dice < rate:
                 return str(name)
             dice -= rate

@@ -7,14 +7,32 @@ written any more.
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lotwise.domain.values import Time
 from lotwise.store.journal import GENESIS, Journal, Row, chain
+from lotwise.venues.kraken.nonces import AHEAD, Nonces
 
 
 class Disk:
-    """What survives: the committed rows."""
+    """What survives: the committed rows, and the mark above all nonces."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.mark = 0
+
+
+class Marks(Nonces):
+    """One life's nonces, with their mark on a disk."""
+
+    def __init__(self, disk: Disk, clock: Callable[[], Time]) -> None:
+        super().__init__(None, clock)
+        self._disk = disk
+        self._last = disk.mark
+
+    def next(self) -> int:
+        number = super().next()
+        if number >= self._disk.mark:
+            self._disk.mark = number + AHEAD
+        return number
 
 
 class Tape(Journal):

@@ -7,10 +7,13 @@ from random import Random
 
 from lotwise.domain.values import Time
 from world.network import TROUBLES, Rates
-from world.sockets import ON_MESSAGES, StreamRates
+from world.sockets import ON_MESSAGES, PRIVATE, PUBLIC, StreamRates
 
 MINUTE = 60_000
 LENGTH = 30 * MINUTE
+MOST_SKEW = 2_500
+"""Milliseconds by which the client's clock is off at most; with three seconds a run does not begin."""
+
 MOST_LAG = 25_000
 """Milliseconds by which the lists of ended orders and trades lag at most: within the bound that the client
 assumes, less the time that a look-up takes."""
@@ -25,8 +28,11 @@ KINDS = (
     "pair",
     "fees",
     "coins leave",
+    "stop",
 )
 
+ENDS = {"maintenance": "open", "pair": "open", "stop": "lift"}
+"""What comes when one of these is over."""
 
 UNEXPLAINED = 0.2
 """The share of scenarios in which money is gone without a reason."""
@@ -47,7 +53,7 @@ class Weather:
 
     reads: Rates
     mutating: Rates
-    streams: StreamRates
+    streams: dict[str, StreamRates]
     lag: int
     acts: list[Act]
     crashes: list[Time]
@@ -69,7 +75,10 @@ class Weather:
 
         reads = Rates(**drawn(TROUBLES, 0.1) | {"banned": rate(0.01), "latency": 0.5 * random.random()})
         orders = Rates(**drawn(TROUBLES, 0.25) | {"banned": rate(0.03), "latency": 2 * random.random()})
-        streams = StreamRates(**drawn(ON_MESSAGES, 0.004), no_connection=rate(0.5))
+        streams = {
+            kind: StreamRates(**drawn(ON_MESSAGES, most), no_connection=rate(0.5))
+            for kind, most in ((PUBLIC, 0.008), (PRIVATE, 0.02))
+        }
         acts = [
             Act(time, random.choice(KINDS), Time(time + random.randrange(MINUTE // 4, 2 * MINUTE)))
             for time in moments(2, 12)
@@ -77,7 +86,7 @@ class Weather:
         if random.random() < UNEXPLAINED:
             half = Time(start + LENGTH // 2 + random.randrange(LENGTH // 3))
             acts.append(Act(half, "vanish", half))
-        acts += [Act(act.until, "open", act.until) for act in acts if act.kind in ("maintenance", "pair")]
+        acts += [Act(act.until, ENDS[act.kind], act.until) for act in acts if act.kind in ENDS]
         acts.sort(key=lambda act: act.time)
         return cls(reads, orders, streams, random.randrange(MOST_LAG), acts, moments(2, 5))
 
