@@ -1,19 +1,25 @@
 """Any bytes get Kraken's envelope, in Kraken's words, and nothing else ever."""
 
 import json
-import os
+from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lotwise.domain.values import amount
+from lotwise.exchange.crowd import Crowd, CrowdSettings
+from lotwise.exchange.dice import Dice
+from lotwise.exchange.exchange import Exchange
+from lotwise.exchange.house import HouseRules, Matching
+from lotwise.exchange.paths import Walk
 from lotwise.sandbox.conformance import ENDPOINTS, ERRORS, Endpoint, Support
+from lotwise.sandbox.core import Core, Settings
 from lotwise.sandbox.wire import Request
-from tests.sandbox_client import Client, client
-
-EXAMPLES = int(os.environ.get("LOTWISE_FUZZ", "0"))
-"""`make fuzz` asks for many; the suite for a few hundred."""
+from tests.sandbox_client import NOW, RULES, Client, client, market
+from tests.sandbox_fuzz import REFUSED, RESULT, SEED, Run, broken, junk, strange
 
 SAID = tuple(row.name for row in ERRORS if row.support is not Support.NO)
 PLAIN = {row.name for row in ERRORS}
@@ -52,6 +58,7 @@ SOUND: tuple[tuple[str, dict[str, str]], ...] = (
     ("CancelAll", {}),
     ("ClosedOrders", {"trades": "true", "start": "1790000000", "closetime": "close", "ofs": "1"}),
     ("QueryOrders", {"txid": "KNOWN,OAAAAA-AAAAA-AAAAAA", "trades": "true"}),
+    ("QueryTrades", {"txid": "TRADED,TAAAAA-AAAAA-AAAAAA", "trades": "true"}),
     ("TradesHistory", {"end": "1790000060", "ledgers": "true"}),
     ("Ledgers", {"asset": "SOL,ZUSD", "type": "trade"}),
     ("Trades", {"pair": "SOLUSDT", "since": "0", "count": "1"}),
@@ -71,11 +78,17 @@ def calls(draw: st.DrawFn) -> Call:
 
 
 def asked(a: Client, call: Call) -> Request:
-    """The call as a request, KNOWN being an order of the account's."""
+    """The call as a request, KNOWN being an order and TRADED a trade of the account's."""
     endpoint, parameters, in_json = call
     waiting = a.core.exchange.open_orders("a")
     known = a.core.desk.txid(waiting[-1].venue_id) if waiting else "OAAAAA-AAAAA-AAAAAA"
-    pairs = {name: text.replace("KNOWN", known) for name, text in parameters.items() if name != "nonce"}
+    fills = a.core.exchange.history("a").fills
+    traded = a.core.desk.txid(fills[-1][1].trade_id) if fills else "TAAAAA-AAAAA-AAAAAA"
+    pairs = {
+        name: text.replace("KNOWN", known).replace("TRADED", traded)
+        for name, text in parameters.items()
+        if name != "nonce"
+    }
     a.nonce += 1
     pairs = {"nonce": str(a.nonce), **pairs}
     kind = "json" if in_json else "x-www-form-urlencoded"
@@ -107,7 +120,7 @@ def spoken(a: Client, request: Request) -> Any:
 FIELDS = {*NAMES, "volume minimum not met", "cl_ord_id not unique"}
 
 
-@settings(max_examples=max(250, EXAMPLES), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(calls(), st.sampled_from([0, 1, 999, 61_000])), min_size=4, max_size=8))
 def test_any_call_is_answered_in_kraken_s_words(steps: list[tuple[Call, int]]) -> None:
     a = client(money="1000 USDT, 10 SOL, 2 BTC, 100000 USD")
@@ -139,7 +152,7 @@ def number(text: str) -> int:
     return sign * (int(whole.removeprefix("-")) * 10**12 + int(fraction.ljust(12, "0")))
 
 
-@settings(max_examples=max(300, EXAMPLES), deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "HEAD", ""]) | st.text(max_size=5),
     st.sampled_from(list(ENDPOINTS))
@@ -161,3 +174,79 @@ def test_any_bytes_are_answered_in_kraken_s_words(
     name = target.rpartition("/")[2]
     spoken(a, a.signed(name, "1", b"nonce=1&" + body))
     spoken(a, a.signed(name, "2", body, "json"))
+
+
+# At length: seeded, without shrinking
+
+TRADING = [name for name in BY_NAME if name.startswith(("AddOrder", "AmendOrder", "EditOrder", "Cancel"))]
+GROUPS = {
+    "market data": [e.name for e in ENDPOINTS.values() if not e.private],
+    "account data": [e.name for e in ENDPOINTS.values() if e.private and e.name not in TRADING],
+    "trading": TRADING,
+}
+METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "get", ""]
+PRICES = {"SOL/USDT": 100.0, "BTC/USD": 100_000.0, "DOGE/USD": 0.2}
+
+
+def lively() -> Client:
+    """A client on an exchange whose crowds trade, and which soon forgets."""
+    house = HouseRules(Matching.BOOK, kept=200)
+    made = Exchange({m.symbol: m for m in map(market, RULES.strip().splitlines())}, house=house)
+    for number, (symbol, price) in enumerate(PRICES.items()):
+        dice = Dice(SEED * 10 + number)
+        made.live(symbol, Crowd(CrowdSettings(), Walk(price, 0.8, dice, NOW), dice, NOW))
+    return client(Core(made, Settings(SEED, rate_limits=False)), "1000 USDT, 10 SOL, 2 BTC, 100000 USD")
+
+
+def called(random: Random, a: Client, calls: list[tuple[str, dict[str, str]]]) -> Request:
+    """A sound call with up to two parameters put wrong, or strange ones added, or bytes put wrong."""
+    name, parameters = random.choice(calls)
+    if name.startswith("CancelAll") and random.random() < 0.9:
+        name, parameters = random.choice(calls)  # or hardly an order would live
+    own = [parameter.name for parameter in BY_NAME[name].parameters] or NAMES
+    for _ in range(random.choice((0, 0, 1, 2))):
+        word = random.choice(WORDS) if random.random() < 0.8 else strange(random)
+        parameters = {**parameters, random.choice(own if random.random() < 0.7 else NAMES): word}
+    sound = asked(a, (BY_NAME[name], parameters, random.random() < 0.3))
+    if random.random() < 0.9:
+        return sound
+    method, target, headers, body = sound.method, sound.target, dict(sound.headers), sound.body
+    match random.randrange(5):
+        case 0:
+            method = random.choice(METHODS)
+        case 1:
+            target = broken(random, target.encode("utf-8", "surrogatepass")).decode("latin-1")
+        case 2:
+            headers[random.choice(["API-Key", "API-Sign", "Content-Type"])] = strange(random, 30)
+        case 3:
+            body = broken(random, body)  # of a private call the signature is wrong now
+        case _ if BY_NAME[name].private:
+            body = b"nonce=%d&" % a.nonce + junk(random, 200)
+            return a.signed(name, str(a.nonce), body, random.choice(["json", "x-www-form-urlencoded"]))
+        case _:
+            body = junk(random, 200)
+    return Request(method, target, headers, body)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_of_endpoints_answers_whatever_it_is_asked(group: str, say: list[str]) -> None:
+    a, calls = lively(), [(name, parameters) for name, parameters in SOUND if name in GROUPS[group]]
+    others = [call for call in SOUND if call[0] in ("AddOrder", "CancelAll")]
+    with Run(f"REST, {group}", say) as run:
+        while run.unfinished:
+            # What an account may be told of needs an order now and then.
+            request = called(run.random, a, others if run.random.random() < 0.02 else calls)
+            run.ask(request)
+            run.got(RESULT if "result" in spoken(a, request) else REFUSED)
+            a.moved(run.random.choice((0, 1, 999)) if run.random.random() < 0.99 else 61_000)
+            if run.requests % 500 == 0:
+                kept_rich(a)
+
+
+def kept_rich(a: Client) -> None:
+    """Bring the account what its fees and its bad trades have cost it."""
+    for money in ("1000 USDT", "10 SOL", "2 BTC", "100000 USD"):
+        full = amount(money)
+        lacking = full - a.core.exchange.ledger("a").total(full.asset)
+        if lacking.number > 0:
+            a.core.deposit("a", lacking, a.now)

@@ -13,7 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from decimal import Decimal
+from hashlib import sha256
 from http.client import HTTPException
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -24,11 +27,13 @@ import pytest
 from click.testing import CliRunner
 
 from lotwise.app.cli import cli
+from lotwise.domain.market import Market
 from lotwise.domain.values import Time
 from lotwise.kraken.signature import credentials, sign
-from lotwise.sandbox.saving import StateError, Store
+from lotwise.sandbox.saving import APPLICATION_ID, FORMAT, StateError, StateInUse, Store
 from lotwise.sandbox.service import Account, Hosted, Sandbox, begun, hosted
-from lotwise.sandbox.world import World
+from lotwise.sandbox.txids import TxIds
+from lotwise.sandbox.world import Tariff, World
 
 SECONDS = 10.0
 START = Time(1_790_000_000_000)
@@ -139,9 +144,7 @@ def test_the_inputs_alone_give_the_same_state(tmp_path: Path) -> None:
         copy = tmp_path / "copy"
         for end in ("", "-wal"):
             Path(f"{copy}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
-    with closing(Store(copy)) as store:
-        core = begun(Sandbox((ME,), state=copy, rate_limits=False), store, START, still=True)
-        assert core.whole() == before
+    assert resume(copy) == before
 
 
 def test_after_many_inputs_the_whole_state_is_written(
@@ -197,7 +200,7 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_a_file_has_one_sandbox_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    with still(path, Signed()), pytest.raises(StateError, match="in use by another sandbox"):
+    with still(path, Signed()), pytest.raises(StateInUse, match="in use by another sandbox"):
         Store(path)
 
 
@@ -227,14 +230,155 @@ def test_a_database_of_someone_else_is_refused(tmp_path: Path) -> None:
         Store(path)
 
 
-def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
+def bytes_of(path: Path) -> dict[str, bytes]:
+    """The file and what SQLite has beside it."""
+    return {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+
+def left_running(path: Path, copy: Path, *prices: float) -> None:
+    """Orders in a file, and in a copy what another process would find now: as after a kill."""
+    client = Signed()
+    copy.parent.mkdir()
+    with still(path, client) as sandbox:
+        for price in prices:
+            client.buy(price)
+            sandbox.do(lambda admin: admin.advance(1))
+        for end in ("", "-wal"):
+            Path(f"{copy}{end}").write_bytes(Path(f"{path}{end}").read_bytes())
+
+
+def resume(path: Path) -> Any:
+    """The state that another process comes to."""
+    with closing(Store(path)) as store:
+        return begun(Sandbox((ME,), state=path, rate_limits=False), store, START, still=True).whole()
+
+
+def of_format(path: Path, number: int) -> None:
+    """Say so in the head of a file, where SQLite keeps it."""
+    with path.open("r+b") as file:
+        file.seek(60)
+        file.write(number.to_bytes(4, "big"))
+
+
+def test_a_state_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "here" / "state"
+    left_running(tmp_path / "state", path, 90)
+    of_format(path, 99)
+    before = bytes_of(path)
+    told = CliRunner().invoke(cli, ["sandbox", "--port", "0", "--admin-port", "0", "--state", str(path)])
+    assert told.exit_code == 2
+    assert f"format 99, written by lotwise {version('lotwise')}" in told.output
+    assert f"go on with lotwise {version('lotwise')}, or give another --state" in told.output
+    assert bytes_of(path) == before
+
+
+def test_a_state_from_before_formats_were_told_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE whole(one INTEGER PRIMARY KEY, format INTEGER, state TEXT)")
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    with pytest.raises(StateError, match="is of format 1, written by an older lotwise"):
+        Store(path)
+
+
+def test_the_version_that_wrote_last_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, client = tmp_path / "state", Signed()
     with still(path, client):
         pass
+    with monkeypatch.context() as other:
+        other.setattr("lotwise.sandbox.saving.version", lambda _: "9.8.7")
+        with still(path, client):
+            pass
+    with closing(Store(path)) as store:
+        assert store.maker == "9.8.7"
+
+
+def test_code_that_answers_otherwise_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "here" / "state"
+    left_running(tmp_path / "state", path, 90, 91)
+    right = TxIds.txid
+    with monkeypatch.context() as changed:
+        changed.setattr(TxIds, "txid", lambda ids, kind, number: right(ids, kind, number + 1))
+        with pytest.raises(
+            StateError, match=r"answers input 1 \(AddOrder\) otherwise; start and stop it once"
+        ):
+            resume(path)
+    resume(path)  # the code that wrote it goes on
+
+
+def test_code_that_books_otherwise_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No answer shows it: an order is acknowledged, whatever its fills cost.
+    path = tmp_path / "here" / "state"
+    left_running(tmp_path / "state", path, 131.9, 131.9)
+    right = Tariff.__call__
+
+    def dearer(tariff: Tariff, account: str, market: Market, volume: dict[str, Decimal]) -> Market:
+        found = right(tariff, account, market, volume)
+        return replace(found, maker_fee=found.taker_fee, taker_fee=found.taker_fee * 2)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Tariff, "__call__", dearer)
+        with pytest.raises(StateError, match="comes to other books after"):
+            resume(path)
+    resume(path)
+
+
+def edited(path: Path, sql: str) -> None:
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE whole SET format = 99")
-    told = CliRunner().invoke(cli, ["sandbox", "--port", "0", "--admin-port", "0", "--state", str(path)])
-    assert (told.exit_code, "of format 99" in told.output) == (4, True)
+        db.execute(sql)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with still(path, Signed()):
+        pass
+    edited(path, "UPDATE whole SET state = replace(state, '1000', '9999')")
+    with pytest.raises(StateError, match="is damaged"):
+        resume(path)
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path: Path) -> None:
+    # As from code whose format should have been told apart and was not.
+    path = tmp_path / "state"
+    with still(path, Signed()):
+        pass
+    with closing(Store(path)) as store:
+        state = store.read_whole()
+        assert state is not None
+        state["exchange"]["pairs"][0]["something"] = state["exchange"]["pairs"][0].pop("crowd")
+        store.write_whole(state)
+    with pytest.raises(StateError, match="cannot read it"):
+        resume(path)
+
+
+SHAPE = "21af3f8bfba38817"
+"""Of the state in a file of this format; another shape is another format."""
+
+
+def test_a_state_of_another_shape_has_another_format(tmp_path: Path) -> None:
+    client, names = Signed(), set[str]()
+    with still(tmp_path / "state", client) as sandbox:
+        client.buy(90, cl_ord_id="mine", timeinforce="GTD", expiretm="+60")
+        client.ask("AddOrder", pair="ETHUSD", type="sell", ordertype="market", volume="0.1")
+        client.ask("AddOrder", pair="ETHUSD", type="sell", ordertype="stop-loss", volume="0.1", price="9")
+        client.ask("GetWebSocketsToken")
+        client.ask("CancelAllOrdersAfter", timeout=60)
+        sandbox.do(lambda admin: admin.advance(1))
+        collect(whole(sandbox), "", names)
+    shape = sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+    assert (FORMAT, shape) == (2, SHAPE), "raise FORMAT in sandbox/saving.py, then put both here"
+
+
+def collect(state: Any, path: str, names: set[str]) -> None:
+    """The names of all fields; what stands in lists is one."""
+    if isinstance(state, dict):
+        for name, value in state.items():
+            collect(value, f"{path}.{name}", names)
+    elif isinstance(state, list):
+        for value in state:
+            collect(value, f"{path}[]", names)
+    else:
+        names.add(path)
 
 
 # kill -9
