@@ -77,6 +77,18 @@ def test_a_key_that_may_not_trade_is_named_with_what_it_lacks(made: Hosted) -> N
     assert "modify-trades" in rows["key may trade"]["seen"]
 
 
+def test_a_key_without_the_streams_is_named_with_what_it_lacks(made: Hosted) -> None:
+    code, rows = doctor(made.url, add_key(made, "deaf", ALL_PERMISSIONS - {Permission.WEBSOCKETS}))
+    assert (code, bad(rows)) == (3, ["key may trade"])
+    assert "access-websockets" in rows["key may trade"]["seen"]
+
+
+def test_a_key_with_a_nonce_window_is_refused(made: Hosted) -> None:
+    code, rows = doctor(made.url, add_key(made, "window", nonce_window=10_000))
+    assert (code, bad(rows)) == (3, ["key's nonce window"])
+    assert rows["key's nonce window"]["seen"] == "10000"
+
+
 @pytest.mark.parametrize(("days", "verdict"), [(3, "warning"), (30, "fine")])
 def test_a_key_that_ends_soon_is_a_warning(made: Hosted, days: int, verdict: str) -> None:
     key = add_key(made, f"ends in {days}", expires=Time(clock() + days * DAY + DAY // 2))

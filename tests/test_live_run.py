@@ -85,15 +85,22 @@ def nothing_began(home: Path) -> bool:
     [
         (ALL_PERMISSIONS | {Permission.WITHDRAW}, "may withdraw money"),
         (ALL_PERMISSIONS - {Permission.MODIFY}, "lacks modify-trades"),
+        (ALL_PERMISSIONS - {Permission.WEBSOCKETS}, "lacks access-websockets"),
         (frozenset[Permission](), "lacks"),
     ],
 )
 def test_a_key_that_may_do_too_much_or_too_little_is_refused(
     made: Hosted, home: Path, permissions: frozenset[Permission], says: str
 ) -> None:
-    key = add_key(made, f"may-{len(permissions)}", permissions)
+    key = add_key(made, f"may {says}", permissions)
     done = live(home, key, *places(made))
     assert done.returncode == 3 and says in done.stderr
+    assert nothing_began(home) and theirs(made) == []
+
+
+def test_a_key_with_a_nonce_window_is_refused(made: Hosted, home: Path) -> None:
+    done = live(home, add_key(made, "window", nonce_window=10_000), *places(made))
+    assert done.returncode == 3 and "nonce window: set it to 0" in done.stderr
     assert nothing_began(home) and theirs(made) == []
 
 
