@@ -22,8 +22,9 @@ SETTLED_AFTER = 100_000
 """Milliseconds without trouble, a word of the owner or an order's failure after which exits are in order: a
 bar closes, its orders are made, their fate is looked up."""
 
-STILL_AFTER = 20_000
-"""Milliseconds after the last news of our orders: a beat until it is told, and what follows from it."""
+STILL_AFTER = 40_000
+"""Milliseconds after the last news of our orders, or the last cancel asked for: a beat until it is told, and
+what follows from it, with the pauses that Kraken's counter asks for."""
 
 Problem = tuple[str, Any]
 """The invariant that does not hold, and the facts."""

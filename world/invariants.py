@@ -94,7 +94,7 @@ class Invariants:
         self._network, self._streams, self._disk = network, streams, disk
         self._allotment = allotment
         self._shadow = Shadow([])
-        self._born = self._told_at = EPOCH
+        self._born = self._told_at = self._asked_at = EPOCH
         self._skew = 0
         self._now = EPOCH
         self._durable: set[str] = set()
@@ -148,6 +148,8 @@ class Invariants:
         for row in self._disk.rows[self._read_rows :]:
             if row.kind == "Submit":
                 self._durable.add(row.body.partition('"client_id":"')[2].partition('"')[0])
+            elif row.kind == "Cancel":
+                self._asked_at = self._now
         self._read_rows = len(self._disk.rows)
         return self._durable
 
@@ -298,10 +300,12 @@ class Invariants:
     def each_beat(self, run: LiveRun, now: Time) -> None:
         """What the exchange may do while nothing is heard; what is held, when all is quiet."""
         self._now = now
+        self._committed()
         if self._truth.read():
             self._at_the_exchange()
+        still = now - max(self._truth.last_event, self._asked_at) > STILL_AFTER
         last = max(self._network.last_trouble, self._told_at, self._born)
-        if now - last > SETTLED_AFTER and now - self._truth.last_event > STILL_AFTER:
+        if now - last > SETTLED_AFTER and still:
             for name, facts in unsettled(run, self._truth, now):
                 raise self.violation(name, now, facts)
 
