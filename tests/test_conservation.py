@@ -15,7 +15,7 @@ import numpy as np
 from lotwise.app.settings import Settings
 from lotwise.app.wire import Run
 from lotwise.domain.market import FeeAsset, Market, MarketStatus
-from lotwise.domain.orders import Fill, Order, Rejected, RejectionKind
+from lotwise.domain.orders import Fill, Order, Purpose, Rejected, RejectionKind
 from lotwise.domain.values import EXACT, Amount, Side, Time
 from lotwise.engine.codec import fold, state_hash
 from lotwise.engine.records import Deposited, Listed, MarketUpdate, Record, Stranded, Submit
@@ -194,8 +194,13 @@ class Auditor:
         for symbol, holding in state.holdings.items():
             if state.orders_on(symbol) or holding.refused == update.time:
                 continue
-            no_stops = holding.refusals or not run.engine.status(symbol).takes(Side.SELL, False, False)
-            if run.engine.plan.stop_rests and no_stops and symbol in run.engine.brackets():
+            engine = run.engine
+            no_stops = (
+                holding.unguarded
+                or not engine.status(symbol).takes(Side.SELL, False, False)
+                or engine.unsellable(symbol, Purpose.PROTECTION, update.time)
+            )
+            if engine.plan.stop_rests and no_stops and symbol in engine.brackets():
                 continue  # the run watches stop and target
             assert holding.stuck, f"{holding} is neither at work nor stuck"
             assert holding.position.quantity <= self.told[symbol]

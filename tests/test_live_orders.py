@@ -207,16 +207,40 @@ def test_a_fill_that_was_missed_is_booked_from_the_trades_with_its_fee() -> None
 
 
 @pytest.mark.parametrize("trouble", ["", "answer_lost", "request_lost"])
-def test_a_cancel_is_confirmed_by_the_order_itself(trouble: str) -> None:
+def test_a_cancel_is_confirmed_by_the_order_itself_and_asked_again_where_it_rests_still(trouble: str) -> None:
     async def scenario(made: World) -> None:
         await made.submit(buy())
         made.network.rates = Rates(**({trouble: 1.0} if trouble else {}))
-        made.fold(await made.venue.carry_out(Cancel("abc-1", Purpose.STOP, made.loop.now()), lambda: None))
+        cancel = Cancel("abc-1", Purpose.STOP, made.loop.now())
+        made.fold([cancel])
+        made.fold(await made.venue.carry_out(cancel, lambda: None))
         made.network.rates = Rates()
         await made.settle(30)
 
     made = world(scenario)
-    assert status(made) is (Status.OPEN if trouble == "request_lost" else Status.CANCELED)
+    assert status(made) is Status.CANCELED
+
+
+def test_a_cancel_that_died_with_the_program_is_asked_for_at_the_next_start() -> None:
+    async def scenario(made: World) -> None:
+        await made.submit(buy())
+        made.fold([Cancel("abc-1", Purpose.STOP, made.loop.now())])
+        assert made.venue.resume() == []
+        await made.settle(30)
+
+    assert status(world(scenario)) is Status.CANCELED
+
+
+def test_an_order_that_is_forgotten_does_not_end_the_search_for_others() -> None:
+    async def scenario(made: World) -> None:
+        made.network.rates = Rates(request_lost=1.0)
+        await made.submit(buy())
+        await made.submit(replace(buy(name="abc-2"), time=made.loop.now()))
+        made.network.rates = Rates()
+        del made.state.orders["abc-1"]
+        await made.settle(120)
+
+    assert status(world(scenario), "abc-2") is Status.DEAD
 
 
 def test_a_start_treats_what_may_have_been_sent_as_unknown() -> None:

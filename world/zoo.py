@@ -37,6 +37,7 @@ from lotwise.engine.codec import CHECKPOINT, fold, restore
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import Command, Event, Record, Rung, Skip
 from lotwise.engine.seller import Seller
+from lotwise.engine.sight import Sight
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import CLOSED, LedgerInfo, OrderInfo, TradeInfo
 from lotwise.kraken.rest_orders import order_parameters
@@ -338,11 +339,17 @@ def _fails_open(check: Skip) -> Sequence[Change]:
 
 
 def _not_resized() -> Sequence[Change]:
-    return [(Seller, "_filled", lambda self, known, time: iter(()))]
+    return [(Sight, "fits", lambda self, resting, symbol, holding: True)]
 
 
 def _asked_once() -> Sequence[Change]:
-    return [(Seller, "_leaves_behind", lambda self, symbol, holding: False)]
+    look_up = KrakenVenue._look_up
+
+    def looks(self: KrakenVenue, order: Order, deadline: Time) -> None:
+        look_up(self, order, deadline)
+        self._sought[order.client_id].leaves = False
+
+    return [(Seller, "_cancel_again", lambda self, time: iter(())), (KrakenVenue, "_look_up", looks)]
 
 
 ZOO = (

@@ -52,6 +52,7 @@ class Operator:
         self._state = engine.state
         self._inbox = inbox
         self._clock = clock
+        self._words = 0
 
     async def carry_out(self, word: str) -> Receipt:
         """Have the engine do it, again until it is done: what was done, and what is left."""
@@ -64,7 +65,9 @@ class Operator:
         return _receipt(state, word, open_before, sold)
 
     async def _until_done(self, word: str) -> None:
-        while True:
+        self._words += 1
+        ours = self._words
+        while ours == self._words:  # a later word takes its place
             # Not again before it was answered: what it asks for takes its time at the exchange.
             self._inbox.put([self._event(word)])
             await self._inbox.answered()

@@ -154,6 +154,7 @@ class Engine(Seller):
             yield from self._write_repeats(*self._repeats, time=update.time)
         if last is None or self.state.traded_since_mark or new_day:
             yield self.mark(update.time)
+        yield from self._cancel_again(update.time)
         for symbol, holding in list(self.state.holdings.items()):
             candle = update.candles.get(symbol)
             if candle is not None:  # else there is no price of this moment to sell at
@@ -307,7 +308,7 @@ class Engine(Seller):
         """An order's answer as evidence on the pair's minimums, where it is some."""
         symbol, known = order.symbol, self.state.evidence.get(order.symbol)
         quote = self.quotes.get(symbol)
-        price = order.price or (quote.bid if quote is not None else None)
+        price = order.price or order.trigger or (quote.bid if quote is not None else None)
         if price is None:
             return  # a market order while no price is known teaches nothing of costs
         notional = EXACT.multiply(price, order.quantity)

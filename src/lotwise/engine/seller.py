@@ -4,7 +4,7 @@ says so, or by a rescue. The one place that orders sales."""
 from collections.abc import Iterator
 
 from lotwise.domain.market import Market, Quote
-from lotwise.domain.orders import OrderState, Purpose, Status
+from lotwise.domain.orders import ENDED, OrderState, Purpose, Status
 from lotwise.domain.sizing import Refused
 from lotwise.domain.values import Side, Time
 from lotwise.engine.exits import exit_order, lowest_price, time_due, with_limit
@@ -22,6 +22,10 @@ from lotwise.engine.records import (
 from lotwise.engine.rescue import WayOut, top_up_order, way_out
 from lotwise.engine.sight import AT_THE_EXCHANGE, EXIT_TRIES, Sight
 from lotwise.engine.state import RESTING, WAITING, Holding, apply
+
+YOUNG = 15_000
+"""Milliseconds: Kraken charges cancels of younger orders so much that an entry which fills in many parts,
+each with a new stop, would use up the account's rate (its documentation of the trading counter, 2026)."""
 
 
 class Seller(Sight):
@@ -49,8 +53,7 @@ class Seller(Sight):
 
     def _may_take(self, holding: Holding, quote: Quote) -> bool:
         """Whether a sale at the target may be tried now, or again."""
-        again = holding.refused is None or quote.time - holding.refused >= self.plan.bar
-        return again and holding.refusals < EXIT_TRIES
+        return holding.missed is None or quote.time - holding.missed >= self.plan.bar
 
     def _tend(self, symbol: str, holding: Holding, update: MarketUpdate) -> Iterator[Record]:
         """A holding at the close of a bar: is it time to leave, and does its sale rest?"""
@@ -60,29 +63,40 @@ class Seller(Sight):
             yield from self._at_once(symbol, Purpose.TIME, update.time)
         elif update.signals.get(symbol, 0.0) < 0 and holding.leaving is None:
             yield from self._at_once(symbol, Purpose.SIGNAL, update.time)
-        elif self._leaves_behind(symbol, holding):
-            yield from self._at_once(symbol, self._due(holding), update.time)
         elif (wrong := self._rests_wrongly(symbol, holding, update.time)) is not None:
             yield self._write(Cancel(wrong, self.plan.resting, update.time))
         elif self._is_free(symbol, holding) and holding.refused != update.time:
             yield from self._leave(symbol, self._due(holding), update.time)
 
-    def _leaves_behind(self, symbol: str, holding: Holding) -> bool:
-        """Whether what waits should have been cancelled and is not: the request was lost, or we died."""
-        leaves = holding.leaving is not None or self.state.flattening
-        return leaves and any(known.order.purpose in WAITING for known in self.state.orders_on(symbol))
+    def _cancel_again(self, time: Time) -> Iterator[Record]:
+        """What should be off the book and is not, for the request was lost or we died, is asked off it
+        again; but not what by now is the only sale that the rules allow."""
+        for client_id, due in list(self.state.cancels.items()):
+            known = self.state.orders[client_id]
+            symbol = known.order.symbol
+            needed = known.order.side is Side.SELL and self.unsellable(symbol, due, time) is not None
+            if known.status in AT_THE_EXCHANGE and not needed:
+                yield self._write(Cancel(client_id, due, time))
 
     def _rests_wrongly(self, symbol: str, holding: Holding, time: Time) -> str | None:
-        """The sale that waits at the exchange in the place of another: for less than is held, or at the
-        target where the plan now wants the stop to wait, or the other way round."""
-        resting, wanted = self.resting(symbol), self.plan.resting
-        if resting is None or resting.status not in AT_THE_EXCHANGE:
-            return None
-        name = resting.order.client_id
-        if resting.order.purpose is wanted:
-            return name if self.is_short(resting, symbol, holding) else None
+        """The sale that waits at the exchange in the place of another, which may wait there: for more or less
+        than is held, at the target where the plan now wants the stop, or the other way round; or a second
+        one beside the first."""
+        waiting = [
+            known
+            for known in self.state.orders_on(symbol)
+            if known.order.purpose in RESTING
+            and known.status in AT_THE_EXCHANGE
+            and known.order.client_id not in self.state.cancels
+        ]
+        wrong = [*waiting[1:], *(known for known in waiting[:1] if not self.fits(known, symbol, holding))]
+        replaced = len(waiting) > 1 or self._may_rest(symbol, time)
+        return wrong[0].order.client_id if wrong and replaced else None
+
+    def _may_rest(self, symbol: str, time: Time) -> bool:
+        """Whether the rules let the sale wait that the plan wants to."""
         takes = self.status(symbol).takes(Side.SELL, not self.plan.stop_rests, post_only=False)
-        return name if takes and self.unsellable(symbol, wanted, time) is None else None
+        return takes and self.unsellable(symbol, self.plan.resting, time) is None
 
     def _is_free(self, symbol: str, holding: Holding) -> bool:
         """Whether nothing is under way for a holding that should be. A stop that rests stands beside an
@@ -90,7 +104,7 @@ class Seller(Sight):
         if self._due(holding) is not Purpose.PROTECTION:
             return not self.state.orders_on(symbol)
         sales = (known.order.side is Side.SELL for known in self.state.orders_on(symbol))
-        return not any(sales) and holding.refusals < EXIT_TRIES
+        return not any(sales) and holding.unguarded < EXIT_TRIES
 
     def _at_once(self, symbol: str, purpose: Purpose, time: Time) -> Iterator[Record]:
         """Sell now. What rests on the pair must be off the book first (a sale that waits holds the coins),
@@ -99,10 +113,9 @@ class Seller(Sight):
         resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
         why = self.unsellable(symbol, purpose, time)
         if resting and why is not None:
-            only = next((order.purpose for order in resting if order.purpose in RESTING), None)
-            if only is not None:
+            if resting[0].purpose is Purpose.TARGET:
                 quantity = self.state.holdings[symbol].position.quantity
-                yield self._write(Stranded(symbol, quantity, f"only the resting {only} is left: {why}", time))
+                yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
         elif resting:
             for order in resting:
                 yield self._write(Cancel(order.client_id, purpose, time))
@@ -116,7 +129,8 @@ class Seller(Sight):
         market, holding = self.rules(symbol, time), self.state.holdings[symbol]
         why = self.unsellable(symbol, purpose, time)
         if not isinstance(market, Market) or why is not None:
-            if not self.state.orders_on(symbol):  # else an entry goes on, and may bring enough
+            watched = purpose is Purpose.PROTECTION and self.unsellable(symbol, Purpose.TARGET, time) is None
+            if not watched and not self.state.orders_on(symbol):  # else an entry may bring enough
                 yield self._write(Stranded(symbol, holding.position.quantity, why or "no rules", time))
             return
         order = exit_order(self._name(), holding, market, purpose, time)
@@ -164,7 +178,12 @@ class Seller(Sight):
             for other in self.state.orders_on(symbol):
                 if other.order.purpose is Purpose.ENTRY:
                     yield self._write(Cancel(other.order.client_id, Purpose.STOP, time))
-        elif purpose is Purpose.ENTRY and self.plan.stop_rests and holding is not None and not holding.stuck:
+        elif purpose is Purpose.ENTRY and known.status not in ENDED and holding is not None:
+            yield from self._guard(symbol, holding, time)
+
+    def _guard(self, symbol: str, holding: Holding, time: Time) -> Iterator[Record]:
+        """While more is bought: let a stop rest for what is there, where stops rest."""
+        if self.plan.stop_rests and not holding.stuck:
             yield from self._sell_what_is_due(symbol, holding, time)
 
     def _sell_what_is_due(self, symbol: str, holding: Holding, time: Time) -> Iterator[Record]:
@@ -175,9 +194,19 @@ class Seller(Sight):
             if not self.state.orders_on(symbol):
                 yield from self._leave(symbol, due, time)
         elif resting is None:
-            yield from self._leave(symbol, due, time)
-        elif self.is_short(resting, symbol, holding):
+            if holding.unguarded < EXIT_TRIES:
+                yield from self._leave(symbol, due, time)
+        elif not self.fits(resting, symbol, holding) and self._may_replace(resting, time):
             yield self._write(Cancel(resting.order.client_id, due, time))
+
+    def _may_replace(self, resting: OrderState, time: Time) -> bool:
+        """Whether a stop may make room for one that fits: at once when nothing more is bought; else when it
+        is not so young that its cancel would use up the exchange's patience."""
+        symbol = resting.order.symbol
+        if resting.order.client_id in self.state.cancels:
+            return False
+        buys = any(known.order.side is Side.BUY for known in self.state.orders_on(symbol))
+        return self._may_rest(symbol, time) and (not buys or time - resting.order.time >= YOUNG)
 
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:
         """Leave what is stuck, if the rules now allow it and it was not refused too often."""

@@ -76,19 +76,33 @@ class Sight:
         return {symbol: self.bracket(symbol, h) for symbol, h in waiting if h.leaving is None and not h.stuck}
 
     def bracket(self, symbol: str, holding: Holding) -> Bracket:
-        """Where the run itself sells a holding: a stop that rests at the exchange is the exchange's."""
+        """Where the run itself sells a holding: a stop that rests at the exchange for all of it is the
+        exchange's."""
         stop, resting = self.stop(symbol, holding), self.resting(symbol)
-        kept = resting is not None and resting.status in AT_THE_EXCHANGE and resting.order.trigger == stop
-        target = holding.target if self.plan.stop_rests else None
-        return Bracket(None if kept else stop, target, holding.opened)
+        kept = (
+            resting is not None
+            and resting.status in AT_THE_EXCHANGE
+            and resting.order.trigger == stop
+            and self.fits(resting, symbol, holding)
+        )
+        return Bracket(None if kept else stop, self._watched_target(symbol, holding), holding.opened)
+
+    def _watched_target(self, symbol: str, holding: Holding) -> Decimal | None:
+        """The price of a sale at the target that the run is to see, on the tick; None: that sale waits."""
+        if not self.plan.stop_rests:
+            return None
+        market = self.rules(symbol, self.state.time)
+        return market.price_up(holding.target) if isinstance(market, Market) else holding.target
 
     def resting(self, symbol: str) -> OrderState | None:
         """The sale of a holding that waits at the exchange, as far as we know."""
         return next((known for known in self.state.orders_on(symbol) if known.order.purpose in RESTING), None)
 
-    def is_short(self, resting: OrderState, symbol: str, holding: Holding) -> bool:
-        """Whether a stop that rests is for less than could be sold."""
-        return resting.order.purpose is Purpose.PROTECTION and resting.rest < self.whole(symbol, holding)
+    def fits(self, resting: OrderState, symbol: str, holding: Holding) -> bool:
+        """Whether a sale that waits is what should wait: a stop is for all that could be sold, no more."""
+        if resting.order.purpose is not self.plan.resting:
+            return False
+        return not self.plan.stop_rests or resting.rest == self.whole(symbol, holding)
 
     def whole(self, symbol: str, holding: Holding) -> Decimal:
         """How much of a holding one sale may be."""
@@ -137,7 +151,7 @@ class Sight:
     def awaited(self, now: Time, deaf: frozenset[str]) -> Awaited:
         """What could change the state after this moment, but for the wishes of pairs in `deaf`."""
         state, limits = self.state, self.plan.limits
-        soon = state.traded_since_mark or state.marked is None or bool(self.chased())
+        soon = bool(state.cancels) or state.traded_since_mark or state.marked is None or bool(self.chased())
         losses = [lost for times in state.losses.values() for lost in times]
         times = [lost + limits.cooldown for lost in losses] + [lost + limits.guard_window for lost in losses]
         falls: dict[str, Decimal] = {}
@@ -146,7 +160,10 @@ class Sight:
             order = known.order
             if order.expires is not None:
                 times.append(order.expires)
-            if order.price is not None:
+            if order.trigger is not None:
+                met = EXACT.add(order.trigger, self._tick(order.symbol))
+                falls[order.symbol] = max(met, falls.get(order.symbol, met))
+            elif order.price is not None:
                 (falls if order.side is Side.BUY else rises)[order.symbol] = order.price
         for symbol, holding in state.holdings.items():
             if holding.stuck:
@@ -156,9 +173,7 @@ class Sight:
             if resting is None:
                 soon |= self.plan.stop_rests or not state.orders_on(symbol)
             else:
-                soon |= (
-                    self.is_short(resting, symbol, holding) or resting.order.purpose is not self.plan.resting
-                )
+                soon |= not self.fits(resting, symbol, holding)
             if holding.leaving is None and self.plan.max_hold is not None:
                 due = holding.opened + self.plan.max_hold
                 soon |= due <= now
@@ -166,8 +181,9 @@ class Sight:
             if holding.leaving is None:
                 stop = EXACT.add(self.stop(symbol, holding), self._tick(symbol))
                 falls[symbol] = max(stop, falls.get(symbol, stop))
-                if self.plan.stop_rests:
-                    rises[symbol] = min(holding.target, rises.get(symbol, holding.target))
+                target = self._watched_target(symbol, holding)
+                if target is not None:
+                    rises[symbol] = min(target, rises.get(symbol, target))
         by = min((Time(time) for time in times if time > now), default=None)
         return Awaited(soon, by, falls, rises, self._trails(), frozenset(state.holdings), deaf)
 

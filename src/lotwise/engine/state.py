@@ -60,9 +60,6 @@ RESTING = (Purpose.TARGET, Purpose.PROTECTION)
 WAITING = (Purpose.ENTRY, *RESTING)
 """What orders that wait at the exchange are for; all others are to trade at once."""
 
-SPARED = (Purpose.PROTECTION, Purpose.TAKE_PROFIT)
-"""What may be refused without a holding being stuck: the run goes on to watch its stop."""
-
 ENDED_KEPT = 64
 """Ended orders stay known for late reports; the oldest leave."""
 
@@ -73,7 +70,8 @@ class Holding:
 
     opened and filled: when coins first and last came; leaving: the exit under way; stuck: why it
     cannot be left now; refusals: how often the exchange refused its sale; refused: when that last
-    happened, or when nobody bought; selling: whether a part of it was sold.
+    happened, or when nobody bought; unguarded: how often a stop that was to rest was refused; missed:
+    when a sale at the target last failed; selling: whether a part of it was sold.
     """
 
     position: Position
@@ -85,6 +83,8 @@ class Holding:
     stuck: str | None = None
     refusals: int = 0
     refused: Time | None = None
+    unguarded: int = 0
+    missed: Time | None = None
     selling: bool = False
 
 
@@ -127,9 +127,9 @@ class Totals:
 class State:
     """All that a run is: money, orders, holdings, what it knows of the rules, and its running totals.
 
-    entries: the tries of the entry orders still known; losses: when round trips on a pair last ended in
-    one; day_equity: what all was worth at the first mark of the day; unexplained: what is missing at
-    the exchange, if anything.
+    cancels: what open orders were asked off the book for; entries: the tries of the entry orders still
+    known; losses: when round trips on a pair last ended in one; day_equity: what all was worth at the first
+    mark of the day; unexplained: what is missing at the exchange, if anything.
     """
 
     run_id: str = ""
@@ -138,6 +138,7 @@ class State:
     ledger: Ledger = field(default_factory=Ledger)
     orders: dict[str, OrderState] = field(default_factory=dict)
     ended: dict[str, OrderState] = field(default_factory=dict)
+    cancels: dict[str, Purpose] = field(default_factory=dict)
     entries: dict[str, Try] = field(default_factory=dict)
     unfilled: dict[str, Unfilled] = field(default_factory=dict)
     episodes: dict[str, Episode] = field(default_factory=dict)
@@ -158,6 +159,10 @@ class State:
     def orders_on(self, symbol: str) -> list[OrderState]:
         """The orders of a pair that have not ended."""
         return [state for state in self.orders.values() if state.order.symbol == symbol]
+
+    def find(self, client_id: str) -> OrderState | None:
+        """An order by name; None when it is none of ours, or ended so long ago that it is forgotten."""
+        return self.orders.get(client_id) or self.ended.get(client_id)
 
     def order(self, client_id: str) -> OrderState:
         """An order by name, ended or not; KeyError when it is none of ours."""
@@ -181,6 +186,8 @@ def apply(state: State, record: Record) -> None:
             _submit(state, record)
         case Cancel():
             holding = state.holdings.get(state.order(record.client_id).order.symbol)
+            if record.client_id in state.orders:
+                state.cancels[record.client_id] = record.due
             if holding is not None:
                 holding.leaving = None if record.due in RESTING else record.due
             state.time = record.time
@@ -290,7 +297,7 @@ def _free_under(state: State, told: Listed) -> None:
     holding = state.holdings.get(told.listing.symbol)
     if holding is None or holding.refused == told.time:
         return
-    holding.refusals = 0
+    holding.refusals = holding.unguarded = 0
     if any(known.order.side is Side.SELL for known in state.orders_on(told.listing.symbol)):
         holding.stuck = None
 
@@ -323,9 +330,7 @@ def _report(state: State, report: Report) -> None:
         state.totals.size_rejections += report.rejection.kind in SIZE_REJECTIONS
         if known.order.side is Side.SELL:
             holding = state.holdings[known.order.symbol]
-            holding.refused, holding.refusals = report.time, holding.refusals + 1
-            if known.order.purpose not in SPARED:
-                holding.stuck = report.rejection.text
+            _refuse(holding, known.order.purpose, report)
     if reported.status in ENDED:
         _end(state, reported, report.time)
     else:
@@ -333,19 +338,32 @@ def _report(state: State, report: Report) -> None:
         state.orders[report.client_id] = reported
 
 
+def _refuse(holding: Holding, purpose: Purpose, no: Rejected) -> None:
+    """A sale was refused: without one that waits, or one at the target, the run goes on to watch."""
+    match purpose:
+        case Purpose.TAKE_PROFIT:
+            holding.missed = no.time
+        case Purpose.PROTECTION:
+            holding.refused, holding.unguarded = no.time, holding.unguarded + 1
+        case _:
+            holding.refused, holding.refusals = no.time, holding.refusals + 1
+            holding.stuck = no.rejection.text
+
+
 def _end(state: State, ended: OrderState, time: Time) -> None:
     """An order is over: what it still holds is free, and what it leaves undone is remembered."""
     order, client_id = ended.order, ended.order.client_id
     state.ledger = post(state.ledger, release(state.ledger, order))
     state.orders.pop(client_id, None)
+    state.cancels.pop(client_id, None)
     holding, entry = state.holdings.get(order.symbol), state.entries.get(client_id)
     given_up = ended.status in (Status.CANCELED, Status.EXPIRED)
     if given_up and entry is not None and (holding is None or holding.leaving is None):
         state.unfilled[order.symbol] = Unfilled(entry.confidence, entry.attempt + 1)
-    elif ended.status is Status.CANCELED and holding is not None and order.purpose not in WAITING:
+    elif holding is not None and order.purpose is Purpose.TAKE_PROFIT:
+        holding.leaving, holding.missed = None, time  # sold, or the price is gone again: back to the stop
+    elif given_up and holding is not None and order.purpose not in WAITING:
         holding.refused = time  # nobody bought: not again at this moment
-    if holding is not None and order.purpose is Purpose.TAKE_PROFIT:
-        holding.leaving = None  # sold, or the price is gone again: back to the stop
     state.ended[client_id] = ended
     while len(state.ended) > ENDED_KEPT:
         oldest = next(iter(state.ended))
@@ -384,7 +402,7 @@ def _bought(state: State, fill: Fill) -> Holding:
     elif entry is not None and holding.stuck is not None:
         holding.stop, holding.target, holding.opened = entry.stop, entry.target, fill.time
         holding.stuck = holding.leaving = holding.refused = None
-        holding.refusals = 0
+        holding.refusals = holding.unguarded = 0
     holding.filled = fill.time
     return holding
 

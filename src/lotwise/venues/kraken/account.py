@@ -1,6 +1,8 @@
 """What Kraken says of an account: each answer whole (all its pages), or none."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from lotwise.domain.market import Liquidity
@@ -15,7 +17,7 @@ from lotwise.kraken.rest_account import (
     order_info,
     trade_info,
 )
-from lotwise.venues.kraken.rest import NoAnswer, Rest
+from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
 PAGE = 50
 MOST_PAGES = 40
@@ -84,40 +86,46 @@ class Account:
 
 
 class Lists:
-    """One look at the account since a time: each list is asked for once, when it is needed. `only`: the
-    client id of the one order that is looked for, if it is one."""
+    """One look at the account since a time: each list is asked for once, when it is needed, whether or not
+    there is an answer. `only`: the client id of the one order that is looked for, if it is one."""
 
     def __init__(self, account: Account, since: Time, only: str | None = None) -> None:
         self._account = account
         self._since = since
         self._only = only
-        self._open: list[OrderInfo] | None = None
-        self._closed: list[OrderInfo] | None = None
-        self._trades: list[TradeInfo] | None = None
-        self._orders: dict[str, OrderInfo] = {}
+        self._asked: dict[str, asyncio.Future[Any]] = {}
 
     async def find(self, client_id: str) -> OrderInfo | None:
         """The order among those that wait and those that ended; None when neither list has it."""
-        if self._open is None:
-            self._open = await self._account.open_orders(self._only)
-        waiting = next((info for info in self._open if info.cl_ord_id == client_id), None)
-        if waiting is not None:
-            return waiting
-        if self._closed is None:
-            self._closed = await self._account.closed_orders(self._since, self._only)
-        return next((info for info in self._closed if info.cl_ord_id == client_id), None)
+        account = self._account
+        for name, ask in (
+            ("open", partial(account.open_orders, self._only)),
+            ("closed", partial(account.closed_orders, self._since, self._only)),
+        ):
+            for info in await self._once(name, ask):
+                if info.cl_ord_id == client_id:
+                    found: OrderInfo = info
+                    return found
+        return None
 
     async def order(self, txid: str) -> OrderInfo:
         """One order by Kraken's id."""
-        if txid not in self._orders:
-            self._orders[txid] = await self._account.order(txid)
-        return self._orders[txid]
+        found: OrderInfo = await self._once(txid, partial(self._account.order, txid))
+        return found
 
     async def trades(self) -> list[TradeInfo]:
         """All trades."""
-        if self._trades is None:
-            self._trades = await self._account.trades(self._since)
-        return self._trades
+        found: list[TradeInfo] = await self._once("trades", partial(self._account.trades, self._since))
+        return found
+
+    async def _once(self, name: str, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        if name not in self._asked:
+            answer = self._asked[name] = asyncio.get_running_loop().create_future()
+            try:
+                answer.set_result(await ask())
+            except (Refused, NoAnswer) as no:
+                answer.set_exception(no)
+        return await self._asked[name]
 
 
 def fill_of(trade: TradeInfo, client_id: str) -> Fill:

@@ -60,10 +60,12 @@ Put = Callable[[list[Event]], None]
 
 @dataclass(slots=True)
 class Sought:
-    """An order that is searched for: until when Kraken may still take it, and since when it is absent."""
+    """An order that is searched for: until when Kraken may still take it, since when it is absent, and
+    whether it is to be off the book."""
 
     order: Order
     deadline: Time
+    leaves: bool
     absent_at: Time | None = None
 
 
@@ -95,9 +97,9 @@ class KrakenVenue:
         """On a start: whatever may have been sent before is unknown, and looked up."""
         now, told = self._clock(), list[Event]()
         for client_id, known in self._state.orders.items():
-            if known.status in UNDECIDED:
-                if known.status is not Status.UNKNOWN:
-                    told.append(TimedOut(client_id, now))
+            if known.status in UNDECIDED and known.status is not Status.UNKNOWN:
+                told.append(TimedOut(client_id, now))
+            if known.status in UNDECIDED or client_id in self._state.cancels:
                 self._look_up(known.order, Time(now + DEADLINE))
         return told
 
@@ -170,9 +172,9 @@ class KrakenVenue:
 
     def _look_up(self, order: Order, deadline: Time) -> None:
         """Search for an order from now on, unless that is under way."""
-        if order.client_id in self._sought:
-            return
-        self._sought[order.client_id] = Sought(order, deadline)
+        leaves = order.client_id in self._state.cancels
+        known = self._sought.setdefault(order.client_id, Sought(order, deadline, leaves))
+        known.leaves |= leaves
         self._pauses = list(LOOK_AFTER)
         self._asked.set()
         if self._search is None or self._search.done():
@@ -202,8 +204,9 @@ class KrakenVenue:
 
     async def _is_settled(self, sought: Sought, lists: Lists, asked_at: Time) -> bool:
         """One look at what became of an order, told if it is new; whether no more are needed."""
-        known = self._state.order(sought.order.client_id)
-        if known.status in ENDED and (known.venue_id is not None or not known.filled):
+        name = sought.order.client_id
+        known = self._state.find(name)
+        if known is None or (known.status in ENDED and (known.venue_id is not None or not known.filled)):
             return True
         told = await self._fate(known, lists)
         if told:
@@ -211,7 +214,9 @@ class KrakenVenue:
             sought.absent_at = None
             return False
         if known.status not in UNDECIDED:
-            return True  # it rests, as we know
+            if sought.leaves and known.status not in ENDED:  # it rests still: the request was lost
+                await self._rest.private("CancelOrder", {"cl_ord_id": name})
+            return not sought.leaves or known.status in ENDED
         if asked_at <= sought.deadline or await self._traded(known, lists):
             return False
         if sought.absent_at is not None and asked_at - sought.absent_at >= CLOSED_ORDERS_LAG:

@@ -1,0 +1,350 @@
+"""A stop that rests at the exchange, in bad company: refusals, many parts, lost cancels, late fills, rules
+that change."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lotwise.app.operator import Operator
+from lotwise.domain.market import Candle, Liquidity, MarketStatus, Quote
+from lotwise.domain.orders import (
+    Accepted,
+    Canceled,
+    Expired,
+    Fill,
+    OrderState,
+    Purpose,
+    Rejected,
+    Rejection,
+    RejectionKind,
+    Sent,
+)
+from lotwise.domain.values import Amount, Side, Time
+from lotwise.engine.engine import Engine
+from lotwise.engine.ports import Brackets
+from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Record, Stranded, Submit, Trading
+from lotwise.kraken.limits import TRADING, Counter, Verification, charge, trading_cost
+from lotwise.store.journal import Journal
+from lotwise.venues.kraken.inbox import Inbox
+from lotwise.venues.simulated import ACCOUNT, SimulatedVenue
+from tests.test_engine import CALM, SOL, bars, of
+from tests.test_exits import THIN, TOUCH, traded
+from tests.test_happenings import BOUGHT, FALL, World, at, born, live, settings_in, told_of, whole
+from tests.test_protection import PROTECTED, Closed, orders, unskipped
+from world.clock import VirtualLoop, run
+
+D = Decimal
+HOUR = 3_600_000
+LIMITED = Rejection(RejectionKind.RATE_LIMIT, "EOrder:Rate limit exceeded")
+
+
+class Kraken:
+    """What an engine hears from an exchange that counts as Kraken does (Starter), and has nobody who buys at
+    the target: such a sale ends as told."""
+
+    def __init__(self, engine: Engine, ended: type[Canceled] | type[Expired] = Canceled) -> None:
+        self.engine, self.ended = engine, ended
+        self.log: list[Record] = []
+        self.refused = 0
+        self._counter = Counter()
+        self._born: dict[str, Time] = dict.fromkeys(engine.state.orders, engine.state.time)
+
+    def tell(self, *events: Event) -> None:
+        waiting = deque(events)
+        while waiting:
+            for record in self.engine.handle(waiting.popleft()):
+                self.log.append(record)
+                now = self.engine.state.time
+                if isinstance(record, Submit):
+                    waiting += self._placed(record, now)
+                elif isinstance(record, Cancel):
+                    age = now - self._born.get(record.client_id, 0)
+                    self._charge(trading_cost("cancel", age), now)
+                    waiting.append(Canceled(record.client_id, "User requested", now))
+
+    def _placed(self, record: Submit, now: Time) -> list[Event]:
+        name = record.order.client_id
+        if not self._charge(1, now):
+            self.refused += 1
+            return [Sent(name, now), Rejected(name, LIMITED, now)]
+        self._born[name] = now
+        told: list[Event] = [Sent(name, now), Accepted(name, f"O{len(self._born)}", now)]
+        if record.order.purpose is Purpose.TAKE_PROFIT:
+            told.append(Expired(name, now) if self.ended is Expired else Canceled(name, "nobody", now))
+        return told
+
+    def _charge(self, cost: int, now: Time) -> bool:
+        charged = charge(self._counter, TRADING[Verification.STARTER], cost, now)
+        self._counter = charged or self._counter
+        return charged is not None
+
+
+def held(path: Path, **keys: Any) -> Kraken:
+    """An engine that has bought, and whose stop rests."""
+    joined, _ = unskipped(path / "j", World({SOL: bars(SOL, CALM, BOUGHT)}, {SOL: [1]}), **keys)
+    return Kraken(joined.engine)
+
+
+def bar(time: int, price: int = 100) -> MarketUpdate:
+    one = Decimal(price)
+    candle = Candle(SOL, Time(time - HOUR), one, one, one, one, Decimal(1000))
+    return MarketUpdate(Time(time), {SOL: candle}, {}, {SOL: Quote(SOL, Time(time), one, one + D("0.1"))})
+
+
+def resting(kraken: Kraken) -> list[OrderState]:
+    known = kraken.engine.state.orders.values()
+    return [one for one in known if one.order.purpose is Purpose.PROTECTION]
+
+
+# Refusals
+
+
+def test_after_three_refused_stops_the_target_is_still_sold(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 6, TOUCH)}, {SOL: [1]}, venue=Closed)
+    joined, records = unskipped(tmp_path / "j", world)
+    assert len(orders(records, Purpose.PROTECTION)) == 3
+    assert len(orders(records, Purpose.TAKE_PROFIT)) == 1 and joined.engine.state.holdings == {}
+
+
+def test_a_refused_stop_does_not_hold_up_the_sale_at_the_target(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, TOUCH)}, {SOL: [1]}, venue=Closed)
+    _, records = unskipped(tmp_path / "j", world)
+    assert len(orders(records, Purpose.TAKE_PROFIT)) == 1
+
+
+class Limited(SimulatedVenue):
+    """So many stops and sales at the stop are refused for a reason that passes."""
+
+    stops, sales = 3, 1
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Submit):
+            order, refused = command.order, False
+            if order.trigger is not None and self.stops:
+                self.stops, refused = self.stops - 1, True
+            elif order.purpose is Purpose.STOP and self.sales:
+                self.sales, refused = self.sales - 1, True
+            if refused:
+                name = order.client_id
+                return [Sent(name, order.time), Rejected(name, LIMITED, order.time)]
+        return await super().carry_out(command, durable)
+
+
+def test_refused_stops_leave_the_sale_at_the_stop_its_own_tries(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 6, *[FALL] * 4)}, {SOL: [1]}, venue=Limited)
+    joined, _ = unskipped(tmp_path / "j", world)
+    assert joined.engine.state.holdings == {}
+
+
+@pytest.mark.parametrize("ended", [Canceled, Expired])
+def test_a_sale_at_the_target_that_came_to_nothing_is_not_tried_with_each_price(
+    tmp_path: Path, ended: type[Canceled] | type[Expired]
+) -> None:
+    kraken = held(tmp_path)
+    kraken.ended, now = ended, kraken.engine.state.time
+    for step in range(20):
+        bid = D("105") + D("0.01") * (step % 2)
+        kraken.tell(Quote(SOL, Time(now + 1000 * step), bid, D("105.05")))
+    assert len(orders(kraken.log, Purpose.TAKE_PROFIT)) == 1 and len(resting(kraken)) == 1
+
+
+def test_a_refused_stop_teaches_by_its_own_price(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    (stop,) = resting(kraken)
+    no = Rejection(RejectionKind.MIN_NOTIONAL, "EOrder:Cost minimum not met")
+    kraken.tell(Canceled(stop.order.client_id, "by hand", kraken.engine.state.time))
+    now = Time(kraken.engine.state.time + HOUR)
+    (submit,) = [r for r in kraken.engine.handle(bar(now)) if isinstance(r, Submit)]
+    kraken.engine.handle(Sent(submit.order.client_id, now))
+    kraken.engine.handle(Rejected(submit.order.client_id, no, now))
+    least, asked = kraken.engine.state.evidence[SOL].min_notional, D(97) * submit.order.quantity
+    assert least is not None and asked < least < asked + D("0.001")
+
+
+# Many parts
+
+
+@pytest.mark.parametrize(("parts", "apart"), [(20, 100), (20, 2_000)])
+def test_an_entry_in_many_parts_ends_with_a_stop_for_all_of_it_and_no_refusal(
+    tmp_path: Path, parts: int, apart: int
+) -> None:
+    world = World({SOL: bars(SOL, CALM, (10010, 10020, 10010, 10010))}, {SOL: [1]})
+    keys = {"dry_run_wallet": 100, "sizing__max_order_size_usdt": 100, "entry__lifetime_bars": 9}
+    joined, _ = unskipped(tmp_path / "j", world, **keys)
+    kraken = Kraken(joined.engine)
+    (entry,) = [known.order for known in joined.engine.state.orders.values()]
+    part = (entry.quantity / parts).quantize(D("0.00000001"))
+    for number in range(parts):
+        size = part if number < parts - 1 else entry.quantity - part * (parts - 1)
+        paid, fee = Amount(size * 100, "USDT"), Amount(D("0.001"), "USDT")
+        time = Time(joined.engine.state.time + apart)
+        fill = (f"T{number}", entry.client_id, SOL, Side.BUY, D(100), size, paid, fee, Liquidity.MAKER, time)
+        kraken.tell(Fill(*fill))
+    (stop,) = resting(kraken)
+    assert stop.rest == entry.quantity and kraken.refused == 0
+
+
+def test_while_a_stop_is_for_less_than_is_held_the_run_watches_too(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    holding = kraken.engine.state.holdings[SOL]
+    assert kraken.engine.brackets()[SOL].stop is None
+    (stop,) = resting(kraken)
+    sold = Fill("late", stop.order.client_id, SOL, Side.SELL, D(97), D("0.04"), Amount(D("3.88"), "USDT"),
+                Amount(D("0.01"), "USDT"), Liquidity.TAKER, kraken.engine.state.time)  # fmt: skip
+    kraken.tell(Canceled(stop.order.client_id, "by hand", kraken.engine.state.time))
+    kraken.tell(bar(kraken.engine.state.time + HOUR))
+    kraken.tell(sold)
+    assert kraken.engine.brackets()[SOL].stop == holding.stop, "the stop is for more than is held"
+    for hours in (1, 2):
+        kraken.tell(bar(kraken.engine.state.time + hours * HOUR))
+    (stop,) = resting(kraken)
+    assert stop.rest == holding.position.quantity
+
+
+def test_of_two_stops_that_rest_one_is_taken_off(tmp_path: Path) -> None:
+    """The first was proven absent, and lives."""
+    kraken = held(tmp_path)
+    (first,) = resting(kraken)
+    kraken.tell(Canceled(first.order.client_id, "by hand", kraken.engine.state.time))
+    kraken.tell(bar(kraken.engine.state.time + HOUR))
+    assert len(resting(kraken)) == 1
+    state = kraken.engine.state
+    state.ended.pop(first.order.client_id)
+    state.orders[first.order.client_id] = first
+    kraken.tell(bar(state.time + HOUR))
+    assert len(resting(kraken)) == 1 and len(of(kraken.log, Cancel)) == 1
+
+
+# Rules that change
+
+
+class Cleared(SimulatedVenue):
+    """Somebody takes all orders off the books when four bars have closed."""
+
+    async def events(self, update: MarketUpdate, brackets: Brackets) -> AsyncIterator[Event]:
+        if update.time == at(4):
+            for waiting in self.exchange.open_orders(ACCOUNT):
+                for report in self.exchange.cancel(ACCOUNT, waiting.order.client_id, update.time, "cleared"):
+                    yield report
+        async for event in super().events(update, brackets):
+            yield event
+
+
+class LostOnce(SimulatedVenue):
+    """The first request to cancel never arrives."""
+
+    lost = True
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Cancel) and self.lost:
+            self.lost = False
+            return []
+        return await super().carry_out(command, durable)
+
+
+@pytest.mark.parametrize(
+    ("status", "changes"),
+    [
+        (MarketStatus.CANCEL_ONLY, {}),
+        (MarketStatus.LIMIT_ONLY, {}),
+        (MarketStatus.ONLINE, {"min_quantity": D("0.2")}),
+    ],
+    ids=["cancel only", "limit only", "minimum raised"],
+)
+def test_a_stop_that_is_too_small_stays_while_no_other_may_take_its_place(
+    tmp_path: Path, status: MarketStatus, changes: dict[str, Any]
+) -> None:
+    quiet = (10010, 10020, 10010, 10010)
+    candles = traded(bars(SOL, CALM, BOUGHT, *[quiet] * 2, BOUGHT, *[CALM] * 3), 1e6, 0.3, 0.3)
+    world = World({SOL: candles}, {SOL: [1]}, (told_of(SOL, 3, status, **changes),))
+    joined, _ = live(tmp_path / "j", world, **PROTECTED | THIN | {"entry__lifetime_bars": 9})
+    assert any(waiting.order.trigger for waiting in joined.venue.exchange.open_orders(ACCOUNT))
+
+
+def test_what_can_be_sold_at_the_target_and_not_at_the_stop_is_sold_at_the_target(tmp_path: Path) -> None:
+    candles, dearer = bars(SOL, CALM, BOUGHT, CALM, CALM, TOUCH, TOUCH), {"min_notional": D("9.4")}
+    for rests in (False, True):
+        told = told_of(SOL, 3, MarketStatus.ONLINE, **dearer)
+        world = World({SOL: candles}, {SOL: [1]}, (told,), venue=Cleared)
+        _, records = unskipped(tmp_path / f"{rests}", world, stoploss_on_exchange=rests)
+        assert [fill.price for fill in of(records, Fill)] == [100, 105]
+
+
+def test_a_stop_that_rests_beside_what_cannot_be_sold_now_is_seen_by_a_run_that_skips(tmp_path: Path) -> None:
+    rows, fills = [CALM, BOUGHT, *[CALM] * 6, FALL, *[CALM] * 4], []
+    raised = told_of(SOL, 3, MarketStatus.ONLINE, min_quantity=D("0.2"))
+    for skips in (True, False):
+        world = World({SOL: bars(SOL, *rows)}, {SOL: [1]}, (raised,))
+        with Journal(tmp_path / f"{skips}") as journal:
+            settings = settings_in(world, **PROTECTED, max_hold_bars=3)
+            fills.append([(f.price, f.time) for f in of(whole(born(world, settings, journal, skips)), Fill)])
+    assert fills[0] == fills[1] and len(fills[0]) == 2
+
+
+def test_what_was_worth_too_little_when_its_time_was_over_is_sold_when_it_is_worth_enough(
+    tmp_path: Path,
+) -> None:
+    rows = [CALM, BOUGHT, (9990, 9995, 9880, 9900), *[(9900, 9905, 9880, 9900)] * 2, *[TOUCH] * 3]
+    raised = told_of(SOL, 3, MarketStatus.ONLINE, min_notional=D("9.45"))
+    joined, records = unskipped(tmp_path / "j", World({SOL: bars(SOL, *rows)}, {SOL: [1]}, (raised,)),
+                                max_hold_bars=2)  # fmt: skip
+    assert joined.engine.state.holdings == {} and of(records, Stranded) == []
+
+
+def test_a_target_off_the_tick_is_not_sold_below_itself(tmp_path: Path) -> None:
+    kraken = held(tmp_path, target="0.0503")
+    kraken.tell(told_of(SOL, 3, MarketStatus.ONLINE, tick_size=D("0.1")))
+    for hour in range(4):
+        kraken.tell(Quote(SOL, Time(kraken.engine.state.time + HOUR * hour), D("105.05"), D("105.1")))
+    assert orders(kraken.log, Purpose.TAKE_PROFIT) == []
+
+
+# Cancels
+
+
+def test_a_stop_is_cancelled_once_when_the_last_part_comes(tmp_path: Path) -> None:
+    candles = traded(bars(SOL, CALM, *[BOUGHT] * 4), 1e6, 0.3, 1e6)
+    world = World({SOL: candles}, {SOL: [1]})
+    _, records = live(tmp_path / "j", world, **PROTECTED | THIN | {"entry__lifetime_bars": 9})
+    assert len(of(records, Cancel)) == 1
+
+
+def test_an_entry_whose_cancel_is_lost_is_asked_off_the_book_though_nothing_is_held(tmp_path: Path) -> None:
+    """Its stop sold all that there was."""
+    candles = traded(bars(SOL, CALM, BOUGHT, FALL, CALM, CALM), 1e6, 0.6, 0, 0)
+    world = World({SOL: candles}, {SOL: [1]}, venue=LostOnce)
+    joined, records = unskipped(tmp_path / "j", world, **THIN | {"entry__lifetime_bars": 9})
+    assert len(of(records, Cancel)) == 2
+    assert joined.venue.exchange.open_orders(ACCOUNT) == () and joined.engine.state.cancels == {}
+
+
+def test_the_owners_later_word_holds(tmp_path: Path) -> None:
+    """Flatten is not done when he says lift: it is not asked for again."""
+    engine = held(tmp_path).engine
+    loop = VirtualLoop(engine.state.time)
+
+    async def main() -> None:
+        inbox = Inbox()
+        operator = Operator(engine, inbox, loop.now)
+
+        async def serve() -> None:
+            async for events in inbox.occasions():
+                for event in events:
+                    engine.handle(event)  # and no cancel is ever answered
+
+        task = asyncio.create_task(serve())
+        first = asyncio.create_task(operator.carry_out("flatten"))
+        await asyncio.sleep(1)
+        assert (await operator.carry_out("lift"))["done"]
+        await asyncio.sleep(30)
+        assert not (await first)["done"]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run(main(), loop)
+    assert engine.state.trading is Trading.ACTIVE and not engine.state.flattening
