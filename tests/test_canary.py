@@ -1,9 +1,11 @@
 """The search for secrets finds them in every shape, in files, output, log and tracebacks; conftest.py runs it
 over all that the suite leaves."""
 
+import random
 import subprocess
 import sys
 from base64 import b64decode, b64encode
+from hashlib import sha256
 from pathlib import Path
 from shutil import copy
 from urllib.parse import quote
@@ -55,7 +57,21 @@ def test_what_is_no_secret_is_not_found() -> None:
 def test_short_words_are_no_canaries() -> None:
     canaries = Canaries()
     canaries.add("mine", "c2VjcmV0")
-    assert not canaries.shapes
+    canaries.look("here", b"mine, and c2VjcmV0 too")
+    assert canaries.seen == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 900, 1_999, (1 << 20) - 3, (1 << 20) + 1, 3_000_000])
+def test_a_secret_is_found_wherever_it_stands_among_thousands(place: int) -> None:
+    canaries = Canaries()
+    canaries.add(*(b64encode(sha256(f"{n}".encode()).digest()).decode() for n in range(3000)))
+    secret = b64encode(sha256(b"2999").digest()).decode()
+    for size in (place + 60, place + 2_000_000):
+        content = bytearray(random.Random(place).randbytes(size))
+        content[place : place + len(secret)] = secret.encode()
+        canaries.seen.clear()
+        canaries.look("here", bytes(content))
+        assert canaries.seen == [f"here: {secret[:4]}… of {len(secret)} characters"]
 
 
 def test_files_and_their_names_are_looked_through_but_for_those_in_which_secrets_belong(
