@@ -17,7 +17,8 @@ run: install
 	$(BIN)/lotwise run
 
 # Each file in one process, two at once: some share what is dear to make.
-test: install lint coverage
+test: install
+	@$(MAKE) --no-print-directory -j 2 lint coverage
 	$(BIN)/pytest -n 2 --dist loadfile
 
 # Every line and branch of the pure core is run by the tests that are about it.

@@ -55,9 +55,11 @@ def _nothing_left_behind(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     """Folders that a test takes away are looked through before it does."""
-    for folder in _folders(getattr(item, "funcargs", {}).values()):
-        item.config.stash[CANARIES].look_through(folder)
-    return (yield)
+    try:
+        for folder in _folders(getattr(item, "funcargs", {}).values()):
+            item.config.stash[CANARIES].look_through(folder)
+    finally:
+        yield
 
 
 def _folders(values: Iterable[Any]) -> Iterator[Path]:
