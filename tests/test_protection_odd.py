@@ -286,14 +286,15 @@ def test_a_stop_that_rests_beside_what_cannot_be_sold_now_is_seen_by_a_run_that_
     assert fills[0] == fills[1] and len(fills[0]) == 2
 
 
-def test_what_was_worth_too_little_when_its_time_was_over_is_sold_when_it_is_worth_enough(
+def test_what_became_too_small_for_any_sale_but_the_stop_that_rests_is_told_to_be_stuck(
     tmp_path: Path,
 ) -> None:
-    rows = [CALM, BOUGHT, (9990, 9995, 9880, 9900), *[(9900, 9905, 9880, 9900)] * 2, *[TOUCH] * 3]
-    raised = told_of(SOL, 3, MarketStatus.ONLINE, min_notional=D("9.45"))
-    joined, records = unskipped(tmp_path / "j", World({SOL: bars(SOL, *rows)}, {SOL: [1]}, (raised,)),
-                                max_hold_bars=2)  # fmt: skip
-    assert joined.engine.state.holdings == {} and of(records, Stranded) == []
+    raised = told_of(SOL, 3, MarketStatus.ONLINE, min_quantity=D("0.2"))
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[CALM] * 4)}, {SOL: [1]}, (raised,))
+    joined, records = unskipped(tmp_path / "j", world, max_hold_bars=2)
+    (stranded,) = of(records, Stranded)
+    assert stranded.why == "only the resting stop is left: 0.095 SOL is below the minimum of 0.2"
+    assert [waiting.order.trigger for waiting in joined.venue.exchange.open_orders(ACCOUNT)] == [97]
 
 
 def test_a_target_off_the_tick_is_not_sold_below_itself(tmp_path: Path) -> None:

@@ -113,9 +113,11 @@ class Seller(Sight):
         resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
         why = self.unsellable(symbol, purpose, time)
         if resting and why is not None:
-            if resting[0].purpose is Purpose.TARGET:
+            only = next((order.purpose for order in resting if order.purpose in RESTING), None)
+            if only is not None:
+                word = "stop" if only is Purpose.PROTECTION else "target"
                 quantity = self.state.holdings[symbol].position.quantity
-                yield self._write(Stranded(symbol, quantity, f"only the resting target is left: {why}", time))
+                yield self._write(Stranded(symbol, quantity, f"only the resting {word} is left: {why}", time))
         elif resting:
             for order in resting:
                 yield self._write(Cancel(order.client_id, purpose, time))
