@@ -31,8 +31,9 @@ from lotwise.domain.orders import Accepted, Fill, Order, OrderType, Purpose, Sen
 from lotwise.domain.values import EXACT, Amount, Side, Time, amount, exact
 from lotwise.engine.codec import checkpoint, encode
 from lotwise.engine.engine import Engine
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Listed, Opened, Record, Submit, Try
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.kraken.listings import LISTINGS
 from lotwise.kraken.signature import credentials
 from lotwise.store.journal import Journal

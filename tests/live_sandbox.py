@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,17 +16,20 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any, TypeVar
 
 import httpx
 
 from lotwise.app.kraken import clock
 from lotwise.app.live import live_settings
+from lotwise.app.operator import listener
 from lotwise.domain.market import FeeAsset
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
 from lotwise.domain.values import Amount, Side, Time, amount, round_down, round_up
 from lotwise.engine.codec import encode
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Opened, Record, Submit, Try
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import ticker_of
 from lotwise.kraken.signature import credentials
@@ -149,6 +154,66 @@ def program(home: Path, key: Mapping[str, str], *words: str) -> subprocess.Compl
     )  # fmt: skip
     print(done.stdout, done.stderr)
     return done
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    """Until something holds; a failure when it does not in time."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+Process = TypeVar("Process", bound="subprocess.Popen[Any]")
+
+
+@contextmanager
+def ending(process: Process) -> Iterator[Process]:
+    """A process that is asked to end when it is not needed any more, though it be stopped or over. Raises
+    TimeoutExpired where it does not end by itself; it is gone then too."""
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run: the options that ask for it, its journal, and the key that it is given."""
+
+    options: tuple[str, ...]
+    journal: str
+    key: Mapping[str, str]
+
+
+LIVE = Kind(("--live", "--yes", "--preset", "small", "--timeframe", "1m"), "live.journal", OWN_KEY)
+PAPER = Kind(("--feed", "kraken", "--preset", "small", "--timeframe", "1m"), "paper.journal", {})
+
+
+@contextmanager
+def running(
+    made: Hosted, home: Path, kind: Kind = LIVE, python: tuple[str, ...] = ()
+) -> Iterator["subprocess.Popen[str]"]:
+    """A run on its journal, begun or taken up, once it listens to its owner; what it says is in run.out.
+    `python`: options of the interpreter."""
+    words = [*LOTWISE[1:], "run", *kind.options, "--journal", kind.journal, *places(made)]
+    with (home / "run.out").open("w") as out:
+        process = subprocess.Popen(
+            [LOTWISE[0], *python, *words],
+            cwd=home, env=environment(home, kind.key), stdout=out, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            with ending(process):
+                wait(lambda: listener(home / kind.journal) == process.pid)
+                yield process
+        finally:
+            print((home / "run.out").read_text())
 
 
 class Unhurried(Rest):

@@ -17,6 +17,7 @@ from lotwise.app.wire import Run, engine_of, exchange_of, flows, plan_of
 from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected
 from lotwise.domain.values import Amount, Time
+from lotwise.engine.fold import apply
 from lotwise.engine.ports import Brackets
 from lotwise.engine.records import (
     Decided,
@@ -33,7 +34,7 @@ from lotwise.engine.records import (
     Trading,
     Unexplained,
 )
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.markets import UnknownMarket
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles

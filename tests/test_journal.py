@@ -34,8 +34,9 @@ from lotwise.engine.codec import (
     restore,
     state_hash,
 )
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Opened, Record
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.store.journal import GENESIS, PAGE, Journal, JournalError, Row, Trouble, read
 from tests.runs import built_in, run_through, settings_of
 

@@ -33,8 +33,17 @@ from lotwise.engine.records import Record, Submit
 from lotwise.engine.state import State
 from lotwise.store.journal import read
 from lotwise.venues.kraken.venue import UNDECIDED
-from tests.live_sandbox import KEY, LOTWISE, OWN_KEY, SECONDS, SECRET, environment, make_faster
-from tests.test_panic import wait
+from tests.live_sandbox import (
+    KEY,
+    LOTWISE,
+    OWN_KEY,
+    SECONDS,
+    SECRET,
+    ending,
+    environment,
+    make_faster,
+    wait,
+)
 
 KILLS = int(os.environ.get("LOTWISE_KILLS", "6"))
 FAST = 20
@@ -217,17 +226,13 @@ class Machine:
     def exchange(self) -> Iterator[Exchange]:
         asked = ["--port", "0", "--admin-port", "0", "--no-limits", "--no-history", "--faults", "faults.toml"]
         account = f"me:{KEY}:{SECRET}:USDT=1000,SOL=3"
-        process = self.starts("sandbox.out", "sandbox", *asked, "--account", account)
         out = self.home / "sandbox.out"
-        try:
+        with ending(self.starts("sandbox.out", "sandbox", *asked, "--account", account)):
             wait(lambda: "\n" in out.read_text())
             there = Exchange(*re.findall(r"http://[\d.]+:\d+", out.read_text().partition("\n")[0]))
             # Its clock began when it began to be built, which takes seconds here.
             there.ask("shift", "POST", seconds=self.now() / 1e9 - there.ask("time")["time"] / 1000)
             yield there
-        finally:
-            process.kill()
-            process.wait(SECONDS)
 
 
 @pytest.fixture
@@ -305,17 +310,13 @@ def kill(machine: Machine, there: Exchange, books: Books, chance: random.Random)
 
 def end_quietly(machine: Machine, there: Exchange, books: Books) -> None:
     """A run that buys nothing any more, until it knows all and holds nothing."""
-    process = machine.trades(there, strategy="eager:Idle")
-    try:
+    with ending(machine.trades(there, strategy="eager:Idle")) as process:
         with suppress(AssertionError):
             wait(books.quiet)
         assert books.quiet(), (books.state.orders, books.state.holdings)
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0, (machine.home / "run.out").read_text()
         books.read_on()
-    finally:
-        process.kill()
-        process.wait(SECONDS)
 
 
 def test_orders_are_neither_lost_nor_doubled_by_kills(home: Path, say: list[str]) -> None:

@@ -22,8 +22,9 @@ from lotwise.domain.orders import (
     TimeInForce,
 )
 from lotwise.domain.values import Amount, Side, amount
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Cancel, Deposited, Event, Record, Submit, Try
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.venues.kraken.rest import Rest
 from lotwise.venues.kraken.venue import KrakenVenue
 from tests.sandbox_client import NOW, Client, client, core
@@ -43,6 +44,7 @@ class World:
     state: State
     venue: KrakenVenue
     waiting: list[Event]
+    search: "asyncio.Task[None]"
 
     def fold(self, events: Any) -> None:
         for event in events:
@@ -75,9 +77,10 @@ def world(scenario: Callable[[World], Coroutine[Any, Any, None]], rates: Rates =
     async def main() -> None:
         async with httpx.AsyncClient(transport=network, base_url="http://sandbox") as http:
             venue = KrakenVenue(Rest(http, loop.now, theirs.credentials), loop.now, state, waiting.extend)
-            made.append(World(loop, theirs, network, state, venue, waiting))
+            search = asyncio.create_task(venue.search())
+            made.append(World(loop, theirs, network, state, venue, waiting, search))
             await scenario(made[0])
-            await venue.close()
+            search.cancel()
 
     run(main(), loop)
     return made[0]
@@ -301,7 +304,7 @@ def test_a_resting_stop_sells_while_nobody_watches_and_the_fill_is_learned_after
         made.fold([Submit(order)])
         made.fold(await made.venue.carry_out(Submit(order), lambda: None))
         assert status(made, "abc-2") is Status.OPEN
-        await made.venue.close()  # the program is gone
+        made.search.cancel()  # the program is gone
         falls(made)
         await made.settle(60)
         assert status(made, "abc-2") is Status.OPEN, "nobody has told yet"

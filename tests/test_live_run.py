@@ -7,7 +7,6 @@ import signal
 import subprocess
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -17,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from lotwise.app.books import live_state
-from lotwise.app.operator import ask, listener
+from lotwise.app.operator import ask
 from lotwise.domain.values import EPOCH, amount
 from lotwise.engine.codec import encode
 from lotwise.engine.records import Deposited, Opened
@@ -28,22 +27,21 @@ from lotwise.store.journal import Journal, read
 from tests.live_sandbox import (
     ADA,
     KEY,
-    LOTWISE,
     NOBODY,
     OWN_KEY,
     SECONDS,
     SECRET,
     SOL,
     add_key,
-    environment,
     keep_books,
     places,
     program,
+    running,
     sandbox,
     theirs,
+    wait,
     website,
 )
-from tests.test_panic import wait
 
 
 @pytest.fixture(scope="module")
@@ -201,29 +199,11 @@ def test_recorded_candles_and_real_orders_do_not_go_together(home: Path) -> None
 # A run that is on
 
 
-@contextmanager
-def on(exchange: Hosted, home: Path, *before: str) -> Iterator[subprocess.Popen[str]]:
-    """A live run on the journal of a run that holds and waits, once it listens to its owner."""
-    words = ["run", "--live", "--yes", "--preset", "small", "--timeframe", "1m", "--journal", "live.journal"]
-    program_ = [LOTWISE[0], *before, *LOTWISE[1:]]
-    with (home / "run.out").open("w") as out:
-        process = subprocess.Popen(
-            [*program_, *words, *places(exchange)],
-            cwd=home, env=environment(home, OWN_KEY), stdout=out, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        try:
-            wait(lambda: listener(home / "live.journal") == process.pid)
-            yield process
-        finally:
-            process.kill()
-            process.wait(SECONDS)
-
-
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_cleanly_and_it_says_how_to_go_on(home: Path, sign: signal.Signals) -> None:
     with sandbox() as exchange:
         keep_books(exchange, home / "live.journal")
-        with on(exchange, home) as process:
+        with running(exchange, home) as process:
             process.send_signal(sign)
             assert process.wait(SECONDS) == 0
         text = (home / "run.out").read_text()
@@ -237,7 +217,7 @@ def test_a_signal_stops_it_cleanly_and_it_says_how_to_go_on(home: Path, sign: si
 def test_a_second_run_with_the_same_key_is_refused(home: Path) -> None:
     with sandbox() as exchange:
         keep_books(exchange, home / "live.journal")
-        with on(exchange, home):
+        with running(exchange, home):
             done = live(home, OWN_KEY, *places(exchange))
             assert done.returncode == 3 and "trades with this key" in done.stderr
             other = add_key(exchange, "another")
@@ -251,7 +231,7 @@ def test_it_takes_up_what_it_held_and_what_happened_meanwhile(home: Path) -> Non
         keep_books(exchange, path)
         asked = {"cl_ord_id": "abcd1234-2"}
         exchange.do(lambda a: a._core.command(KEY, "CancelOrder", asked, a._doors.now()))
-        with on(exchange, home) as process:
+        with running(exchange, home) as process:
             wait(lambda: "abcd1234-2" in live_state(path).ended)
             assert SOL in live_state(path).holdings and process.poll() is None
 
@@ -260,7 +240,7 @@ def test_no_secret_is_in_output_journal_or_any_file(home: Path) -> None:
     with sandbox() as exchange:
         keep_books(exchange, home / "live.journal")
         shown = []
-        with on(exchange, home, "-X", "dev", "-W", "ignore") as process:
+        with running(exchange, home, python=("-X", "dev", "-W", "ignore")) as process:
             wait(lambda: bool(exchange.do(lambda admin: list(admin._core.keys._tokens))))
             for words in (["doctor", "--preset", "small"], ["reconcile", "--journal", "live.journal"]):
                 shown.append(program(home, OWN_KEY, *words, *places(exchange)))

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
@@ -34,24 +33,24 @@ from lotwise.app.operator import (
 )
 from lotwise.domain.values import EPOCH
 from lotwise.engine.codec import encode
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Event, Extent, Opened, Panic, Restricted, Trading
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.sandbox.service import Hosted
 from lotwise.store.journal import Journal
 from lotwise.venues.kraken.inbox import Inbox
 from tests.live_sandbox import (
     ADA,
-    LOTWISE,
     NOBODY,
     OWN_KEY,
     SECONDS,
     SECRET,
     SOL,
-    environment,
     keep_books,
     owned,
     places,
     program,
+    running,
     sandbox,
     theirs,
 )
@@ -78,33 +77,6 @@ def panic(kept: tuple[Hosted, Path], word: str, *options: str) -> subprocess.Com
     done = program(home, OWN_KEY, "panic", word, *options, "--journal", "live.journal", *places(made))
     assert SECRET not in done.stdout + done.stderr
     return done
-
-
-@contextmanager
-def running(kept: tuple[Hosted, Path]) -> Iterator[subprocess.Popen[str]]:
-    """The run, on, when it listens to its owner."""
-    made, home = kept
-    words = ["run", "--live", "--yes", "--preset", "small", "--timeframe", "1m", "--journal", "live.journal"]
-    with (home / "run.out").open("w") as out:
-        process = subprocess.Popen(
-            [*LOTWISE, *words, *places(made)],
-            cwd=home, env=environment(home, OWN_KEY), stdout=out, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        try:
-            wait(lambda: listener(home / "live.journal") == process.pid)
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGCONT)
-                process.send_signal(signal.SIGINT)
-            process.wait(SECONDS)
-
-
-def wait(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def waiting(made: Hosted) -> list[str]:
@@ -144,7 +116,7 @@ def test_each_word_says_what_it_means_and_asks_once(kept: tuple[Hosted, Path]) -
 
 
 def test_the_run_flattens_and_gives_a_receipt(kept: tuple[Hosted, Path]) -> None:
-    with running(kept) as process:
+    with running(*kept) as process:
         told = receipt(panic(kept, "flatten", "--yes", "--json"))
         assert process.poll() is None, "the run goes on"
     assert (told["by"], told["done"], told["trading"]) == ("the run", True, "reducing")
@@ -156,9 +128,9 @@ def test_the_run_flattens_and_gives_a_receipt(kept: tuple[Hosted, Path]) -> None
 
 
 def test_what_was_stopped_stays_so_over_a_restart_until_it_is_lifted(kept: tuple[Hosted, Path]) -> None:
-    with running(kept):
+    with running(*kept):
         assert receipt(panic(kept, "entries", "--yes", "--json"))["trading"] == "reducing"
-    with running(kept):
+    with running(*kept):
         state = live_state(kept[1] / "live.journal")
         assert state.trading is Trading.REDUCING and SOL in state.holdings
         assert receipt(panic(kept, "lift", "--yes", "--json"))["trading"] == "active"
@@ -169,7 +141,7 @@ def test_what_was_stopped_stays_so_over_a_restart_until_it_is_lifted(kept: tuple
 
 
 def test_a_run_that_does_not_answer_is_ended_and_its_work_done(kept: tuple[Hosted, Path]) -> None:
-    with running(kept) as process:
+    with running(*kept) as process:
         process.send_signal(signal.SIGSTOP)
         done = panic(kept, "flatten", "--yes")
         assert done.returncode == 0, done.stderr
@@ -207,7 +179,7 @@ def test_without_a_network_a_run_is_not_replaced(home: Path) -> None:
 
 
 def test_a_key_that_is_missing_is_told_before_a_run_is_ended(kept: tuple[Hosted, Path]) -> None:
-    with running(kept) as process:
+    with running(*kept) as process:
         process.send_signal(signal.SIGSTOP)
         words = ["panic", "orders", "--yes", "--journal", "live.journal", *places(kept[0])]
         done = program(kept[1], {}, *words)

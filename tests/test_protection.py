@@ -25,7 +25,7 @@ from lotwise.engine.records import Cancel, Command, Decided, Event, MarketUpdate
 from lotwise.store.journal import Journal
 from lotwise.venues.simulated import ACCOUNT, SimulatedVenue
 from tests.test_engine import CALM, SOL, bars, of
-from tests.test_exits import RISE, THIN, TOUCH, traded
+from tests.test_exits import RISE, THIN, TOUCH, Forgetful, traded
 from tests.test_happenings import BOUGHT, FALL, World, at, born, live, market_of, settings_in, whole
 
 D = Decimal
@@ -114,18 +114,6 @@ def test_after_each_part_that_is_bought_the_stop_is_for_all_of_it(tmp_path: Path
     assert stops == [bought[0], sum(bought[:2]), sum(bought)]
     (waiting,) = joined.venue.exchange.open_orders(ACCOUNT)
     assert waiting.rest == joined.engine.state.holdings[SOL].position.quantity
-
-
-class Forgetful(SimulatedVenue):
-    """The first two requests to cancel never arrive."""
-
-    lost = 2
-
-    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
-        if isinstance(command, Cancel) and self.lost:
-            self.lost -= 1
-            return []
-        return await super().carry_out(command, durable)
 
 
 def test_a_stop_that_could_not_be_replaced_in_time_is_replaced_at_the_next_bar(tmp_path: Path) -> None:

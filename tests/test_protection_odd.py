@@ -27,7 +27,17 @@ from lotwise.domain.orders import (
 from lotwise.domain.values import Amount, Side, Time
 from lotwise.engine.engine import Engine
 from lotwise.engine.ports import Brackets
-from lotwise.engine.records import Cancel, Command, Event, MarketUpdate, Record, Stranded, Submit, Trading
+from lotwise.engine.records import (
+    Cancel,
+    Command,
+    Event,
+    Freed,
+    MarketUpdate,
+    Record,
+    Stranded,
+    Submit,
+    Trading,
+)
 from lotwise.kraken.limits import TRADING, Counter, Verification, charge, trading_cost
 from lotwise.store.journal import Journal
 from lotwise.venues.kraken.inbox import Inbox
@@ -295,6 +305,26 @@ def test_what_became_too_small_for_any_sale_but_the_stop_that_rests_is_told_to_b
     (stranded,) = of(records, Stranded)
     assert stranded.why == "only the resting stop is left: 0.095 SOL is below the minimum of 0.2"
     assert [waiting.order.trigger for waiting in joined.venue.exchange.open_orders(ACCOUNT)] == [97]
+
+
+def test_what_was_too_cheap_beside_its_resting_stop_is_left_once_its_price_allows_it(tmp_path: Path) -> None:
+    """0.095 SOL: at 97.5 worth less than the new minimum of 9.3, at 100 more."""
+    low, rows = (9800, 9810, 9740, 9750), [CALM, BOUGHT, CALM]
+    world = World(
+        {SOL: bars(SOL, *rows, *[low] * 4, *[CALM] * 3)},
+        {SOL: [1]},
+        (told_of(SOL, 3, MarketStatus.ONLINE, min_notional=D("9.3")),),
+    )
+    runs = []
+    for skips in (True, False):
+        with Journal(tmp_path / f"{skips}") as journal:
+            runs.append(whole(born(world, settings_in(world, **PROTECTED, max_hold_bars=3), journal, skips)))
+    assert runs[0] == runs[1]
+    (stranded,), (freed,) = of(runs[0], Stranded), of(runs[0], Freed)
+    assert "only the resting stop is left: 9.2625 USDT is below the minimum" in stranded.why
+    assert freed.time == at(8)
+    (sale,) = orders(runs[0], Purpose.TIME)
+    assert sale.time == at(9) and of(runs[0], Fill)[-1].price > 99 and of(runs[0], Rejected) == []
 
 
 def test_a_target_off_the_tick_is_not_sold_below_itself(tmp_path: Path) -> None:

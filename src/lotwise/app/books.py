@@ -14,8 +14,9 @@ from lotwise.app.terminal import Problem
 from lotwise.domain.orders import OrderState
 from lotwise.domain.values import Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Opened, Reconciled
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.kraken.rest_account import OPEN, OrderInfo
 from lotwise.store.journal import read
 from lotwise.venues.kraken.account import Account

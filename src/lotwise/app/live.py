@@ -15,9 +15,10 @@ from lotwise.domain.market import FeeAsset, Market, market_of
 from lotwise.domain.values import EXACT, Amount, Time, round_down
 from lotwise.engine.codec import encode
 from lotwise.engine.engine import Engine
+from lotwise.engine.fold import apply
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Record
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.markets import Unknown, UnknownMarket
 from lotwise.store.journal import Journal
 from lotwise.venues.kraken.facts import pairs, token
@@ -78,11 +79,6 @@ class LiveRun:
         client_id = getattr(event, "client_id", None)
         if client_id is None or client_id in state.orders or client_id in state.ended:
             yield event
-
-    async def close(self) -> None:
-        """End what goes on by itself. Orders stay as they are."""
-        if isinstance(self.venue, KrakenVenue):
-            await self.venue.close()
 
 
 def live_settings(settings: Settings) -> Settings:
@@ -158,7 +154,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
             lost=lambda why: ports.tell(f"account's stream lost: {why}"),
         )
         private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
-        run.background += [keeper.keep, private.run]
+        run.background += [venue.search, keeper.keep, private.run]
     return run
 
 

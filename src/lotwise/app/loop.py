@@ -86,7 +86,6 @@ async def follow(live: "LiveRun", watch: LiveWatch) -> None:
             watch(events, moment.records)
     finally:
         live.journal.commit()
-        await live.close()
 
 
 async def answer(engine: Engine, venue: Orders, moment: "Moment", event: Event) -> None:

@@ -22,6 +22,7 @@ from lotwise.engine.engine import Engine
 from lotwise.engine.records import (
     Decided,
     Deposited,
+    Freed,
     Learned,
     Listed,
     MarketUpdate,
@@ -182,6 +183,8 @@ def describe(record: Record) -> str:
         return f"the exchange refused {record.client_id}: {record.rejection.text}"
     if isinstance(record, Stranded):
         return f"{record.symbol}: {plain(record.quantity)} stranded, {record.why}"
+    if isinstance(record, Freed):
+        return f"{record.symbol}: can be sold again"
     if isinstance(record, Listed) and record.status is not MarketStatus.ONLINE:
         return f"{record.listing.symbol}: the exchange says {record.status}"
     if isinstance(record, Unexplained):

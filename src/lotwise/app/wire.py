@@ -19,9 +19,10 @@ from lotwise.domain.market import Candle
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.codec import CHECKPOINT, Unfoldable, decode, encode, fold, restore
 from lotwise.engine.engine import Engine
+from lotwise.engine.fold import apply
 from lotwise.engine.plan import Limits, Plan, Risks
 from lotwise.engine.records import Deposited, Marked, Opened
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.exchange.exchange import Exchange
 from lotwise.exchange.house import HouseRules
 from lotwise.exchange.prices import PriceProcess, synthetic_candles

@@ -7,8 +7,9 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from lotwise.domain.orders import ImpossibleReport
+from lotwise.engine.fold import apply
 from lotwise.engine.records import Record
-from lotwise.engine.state import State, apply
+from lotwise.engine.state import State
 from lotwise.ledger.postings import Overdrawn, Unbalanced
 
 CHECKPOINT = "Checkpoint"

@@ -296,6 +296,14 @@ class Stranded:
     time: Time
 
 
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What was stuck beside the sale that rests for it could be sold otherwise again."""
+
+    symbol: str
+    time: Time
+
+
 Record = (
     Opened
     | Deposited
@@ -307,6 +315,7 @@ Record = (
     | Listed
     | Learned
     | Stranded
+    | Freed
     | Restricted
     | Rescue
     | Panic

@@ -8,9 +8,11 @@ from lotwise.domain.orders import ENDED, OrderState, Purpose, Status
 from lotwise.domain.sizing import Refused
 from lotwise.domain.values import Side, Time
 from lotwise.engine.exits import exit_order, lowest_price, time_due, with_limit
+from lotwise.engine.fold import apply
 from lotwise.engine.records import (
     Cancel,
     Extent,
+    Freed,
     MarketUpdate,
     Panic,
     Record,
@@ -21,7 +23,7 @@ from lotwise.engine.records import (
 )
 from lotwise.engine.rescue import WayOut, top_up_order, way_out
 from lotwise.engine.sight import AT_THE_EXCHANGE, EXIT_TRIES, Sight
-from lotwise.engine.state import RESTING, WAITING, Holding, apply
+from lotwise.engine.state import RESTING, WAITING, Holding
 
 YOUNG = 15_000
 """Milliseconds: Kraken charges cancels of younger orders so much that an entry which fills in many parts,
@@ -211,12 +213,18 @@ class Seller(Sight):
         return self._may_rest(symbol, time) and (not buys or time - resting.order.time >= YOUNG)
 
     def _free(self, symbol: str, time: Time) -> Iterator[Record]:
-        """Leave what is stuck, if the rules now allow it and it was not refused too often."""
+        """Leave what is stuck, if the rules and the price now allow it and it was not refused too often.
+        Where a sale rests for it, that goes on, and the run watches the holding again."""
         holding = self.state.holdings[symbol]
-        purpose = self._due(holding)
-        waits = holding.refusals >= EXIT_TRIES or holding.refused == time or self.state.orders_on(symbol)
-        if holding.stuck and not waits and self.unsellable(symbol, purpose, time) is None:
-            yield from self._leave(symbol, purpose, time)
+        if not holding.stuck or holding.refusals >= EXIT_TRIES or holding.refused == time:
+            return
+        if self.resting(symbol) is not None:
+            if self.unsellable(symbol, Purpose.TIME, time) is None:
+                yield self._write(Freed(symbol, time))
+        elif not self.state.orders_on(symbol):
+            purpose = self._due(holding)
+            if self.unsellable(symbol, purpose, time) is None:
+                yield from self._leave(symbol, purpose, time)
 
     def rescue(self, symbol: str, time: Time) -> WayOut | Refused | str:
         """The cheapest way out of what is stuck on a pair, or the text why there is none to be told."""

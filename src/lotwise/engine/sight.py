@@ -205,11 +205,15 @@ class Sight:
         market, evidence = self.rules(symbol, self.state.time), self.state.evidence.get(symbol)
         if evidence is not None:
             times.append(evidence.time + EVIDENCE_AGE + 1)
-        if holding.refusals >= EXIT_TRIES or self.state.orders_on(symbol) or not isinstance(market, Market):
+        if holding.refusals >= EXIT_TRIES or not isinstance(market, Market):
             return False
-        if self.unsellable(symbol, holding.leaving or self.plan.resting, self.state.time) is None:
+        rests = self.resting(symbol) is not None
+        if self.state.orders_on(symbol) and not rests:
+            return False
+        purpose = Purpose.TIME if rests else holding.leaving or self.plan.resting
+        if self.unsellable(symbol, purpose, self.state.time) is None:
             return True
-        if holding.leaving is not None:
+        if rests or holding.leaving is not None:
             tick = market.tick_size
             worth_of_tick = EXACT.multiply(holding.position.quantity, tick)
             enough = EXACT.multiply(tick, Decimal(steps_down(market.min_notional, worth_of_tick)))

@@ -82,7 +82,6 @@ class KrakenVenue:
         self._sought: dict[str, Sought] = {}
         self._pauses: list[float] = []
         self._asked = asyncio.Event()
-        self._search: asyncio.Task[None] | None = None
 
     async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
         """Do it and report; what is not known in time comes later."""
@@ -103,11 +102,17 @@ class KrakenVenue:
                 self._look_up(known.order, Time(now + DEADLINE))
         return told
 
-    async def close(self) -> None:
-        """End the search; what it has not learned is unknown at the next start."""
-        if self._search is not None:
-            self._search.cancel()
-            await asyncio.gather(self._search, return_exceptions=True)
+    async def search(self) -> None:
+        """Look for all that is sought at once, for as long as the run goes on: calls are few. Failed look-ups
+        prove nothing, however many."""
+        while True:
+            await self._pause()
+            asked_at, sought = self._clock(), list(self._sought.values())
+            lists = self._lists(*(one.order for one in sought))
+            for one in sought:
+                with suppress(Refused, NoAnswer):
+                    if await self._is_settled(one, lists, asked_at):
+                        del self._sought[one.order.client_id]
 
     async def _submit(self, order: Order) -> list[Event]:
         client_id, sent = order.client_id, Sent(order.client_id, self._clock())
@@ -177,27 +182,13 @@ class KrakenVenue:
         known.leaves |= leaves
         self._pauses = list(LOOK_AFTER)
         self._asked.set()
-        if self._search is None or self._search.done():
-            self._search = asyncio.get_running_loop().create_task(self._searching())
-
-    async def _searching(self) -> None:
-        """Look for all that is sought at once, until nothing is: calls are few. Failed look-ups prove
-        nothing, however many."""
-        while self._sought:
-            await self._pause()
-            asked_at, sought = self._clock(), list(self._sought.values())
-            lists = self._lists(*(one.order for one in sought))
-            for one in sought:
-                with suppress(Refused, NoAnswer):
-                    if await self._is_settled(one, lists, asked_at):
-                        del self._sought[one.order.client_id]
 
     async def _pause(self) -> None:
         """Until the next look; the first ones after something new is sought come soon."""
-        if not self._pauses:
+        if not (self._sought and self._pauses):
             self._asked.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
+                async with asyncio.timeout(LOOK_EVERY if self._sought else None):
                     await self._asked.wait()
         if self._pauses:
             await asyncio.sleep(self._pauses.pop(0))
