@@ -1,6 +1,8 @@
 """Our books beside the exchange's: what is missing is told, what is foreign stays apart, what nothing
 explains stops entries."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
@@ -8,8 +10,9 @@ from typing import Any
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Deposited, Reconciled, Unexplained
+from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, unexplained
-from tests.test_live_orders import World, buy, status, world
+from tests.test_live_orders import NOW, World, buy, status, world
 from world.network import Rates
 
 Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]
@@ -116,5 +119,47 @@ def test_a_difference_that_nothing_explains_stops_entries() -> None:
         made.fold([Deposited(Amount(Decimal(-1), "USDT"), made.loop.now())])
         await told(made, reconciler)
         assert made.state.unexplained is None, "entries go on once the books agree"
+
+    reconciled(scenario)
+
+
+def test_a_comparison_asked_for_while_one_goes_on_follows_it_at_once() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        inbox, lines = Inbox(), list[str]()
+        keeper = Bookkeeper(reconciler, inbox, made.loop.now, lines.append)
+        made.network.rates = Rates(latency=5.0)
+        asked = Counter[str]()
+        made.network.sent = lambda endpoint, _: asked.update([endpoint])
+        keeping = asyncio.create_task(keeper.keep())
+        await asyncio.sleep(1)
+        keeper.ask()
+        await asyncio.sleep(35)
+        keeping.cancel()
+        assert asked["OpenOrders"] == 2 and not lines
+
+    reconciled(scenario)
+
+
+def test_cheap_calls_do_not_pass_a_dear_one_for_ever() -> None:
+    """Balances cost one, a list of trades two; the counter falls by one in three seconds."""
+
+    async def scenario(made: World, _: Reconciler) -> None:
+        account, balances = made.venue.account, 0
+
+        async def cheap() -> None:
+            nonlocal balances
+            while True:
+                await account.balances()
+                balances += 1
+
+        hungry = [asyncio.create_task(cheap()) for _ in range(3)]
+        await asyncio.sleep(60)
+        before, began = balances, made.loop.now()
+        async with asyncio.timeout(60):
+            await account.trades(NOW)
+        assert balances - before <= 3 and made.loop.now() - began < 20_000
+        for task in hungry:
+            task.cancel()
 
     reconciled(scenario)

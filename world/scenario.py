@@ -169,6 +169,8 @@ class World:
             self._armed = self.random.choice(("time", "before", "after", "sent", "arrived"))
 
     def _act(self, act: Act) -> None:
+        if act.kind == "vanish" and not any(row.kind == "Reconciled" for row in self.disk.rows):
+            return  # what was there before the books agreed once, nobody here can know
         self.result.troubles[f"act {act.kind}"] += 1
         if act.kind in ("stop", "lift"):
             self.owner.wants(LIFT if act.kind == "lift" else self.random.choice(list(Extent)))

@@ -96,6 +96,7 @@ class Bookkeeper:
         strikes, told = 0, None
         while True:
             await self._inbox.answered()
+            self._asked.clear()  # what is asked while it compares is asked of the next
             try:
                 found = await self._reconciler.compare()
             except (Refused, NoAnswer) as trouble:
@@ -115,7 +116,6 @@ class Bookkeeper:
             await self._wait(SOON if found.events else AGAIN if doubtful else EVERY)
 
     async def _wait(self, seconds: float) -> None:
-        self._asked.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._asked.wait()

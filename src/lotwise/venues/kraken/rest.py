@@ -89,6 +89,7 @@ class Rest:
         allowance = REST[level]
         self._allowance = replace(allowance, maximum=allowance.maximum * USED_FRACTION)
         self._counter = Counter()
+        self._turns = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -127,11 +128,15 @@ class Rest:
             return await self._answer(self._http.build_request("POST", path, content=body, headers=headers))
 
     async def _pace(self, endpoint: str) -> None:
-        """Wait until the counter has room; placing and cancelling orders does not count there."""
-        cost = 0 if endpoint in UNCOUNTED else COSTS.get(endpoint, 1)
-        while (counter := charge(self._counter, self._allowance, cost, self._clock())) is None:
-            await asyncio.sleep(1.0)
-        self._counter = counter
+        """Wait until the counter has room, each call in its turn: cheap ones do not pass a dear one for ever.
+        Placing and cancelling orders does not count there."""
+        if endpoint in UNCOUNTED:
+            return
+        async with self._turns:
+            cost = COSTS.get(endpoint, 1)
+            while (counter := charge(self._counter, self._allowance, cost, self._clock())) is None:
+                await asyncio.sleep(1.0)
+            self._counter = counter
 
     async def _answer(self, request: httpx.Request) -> Result:
         try:
