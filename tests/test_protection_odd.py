@@ -4,6 +4,7 @@ that change."""
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,16 @@ from lotwise.domain.orders import (
 )
 from lotwise.domain.values import Amount, Side, Time
 from lotwise.engine.engine import Engine
+from lotwise.engine.fold import apply
 from lotwise.engine.ports import Brackets
 from lotwise.engine.records import (
     Cancel,
     Command,
     Event,
+    Extent,
     Freed,
     MarketUpdate,
+    Panic,
     Record,
     Stranded,
     Submit,
@@ -305,6 +309,29 @@ def test_what_became_too_small_for_any_sale_but_the_stop_that_rests_is_told_to_b
     (stranded,) = of(records, Stranded)
     assert stranded.why == "only the resting stop is left: 0.095 SOL is below the minimum of 0.2"
     assert [waiting.order.trigger for waiting in joined.venue.exchange.open_orders(ACCOUNT)] == [97]
+
+
+@pytest.mark.parametrize(
+    ("written", "sold_for"),
+    [
+        (Cancel("entry", Purpose.SIGNAL, at(3)), Purpose.SIGNAL),
+        (Panic(Extent.FLATTEN, at(3)), Purpose.PANIC),
+        (Panic(Extent.ORDERS, at(3)), None),
+    ],
+    ids=["exit", "flatten", "cancel all"],
+)
+def test_a_start_goes_on_with_what_an_end_in_the_middle_of_many_cancels_left_undone(
+    tmp_path: Path, written: Record, sold_for: Purpose | None
+) -> None:
+    """The first row of several was written down, the cancel of the resting stop was not."""
+    kraken = held(tmp_path)
+    entry = next(name for name, known in kraken.engine.state.ended.items())
+    apply(kraken.engine.state, replace(written, client_id=entry) if isinstance(written, Cancel) else written)
+    (stop,) = resting(kraken)
+    kraken.tell(bar(at(4)))
+    assert [cancel.client_id for cancel in of(kraken.log, Cancel)] == [stop.order.client_id]
+    sold = [submit.order.purpose for submit in of(kraken.log, Submit)]
+    assert sold == ([] if sold_for is None else [sold_for])
 
 
 def test_what_was_too_cheap_beside_its_resting_stop_is_left_once_its_price_allows_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ says so, or by a rescue. The one place that orders sales."""
 from collections.abc import Iterator
 
 from lotwise.domain.market import Market, Quote
-from lotwise.domain.orders import ENDED, OrderState, Purpose, Status
+from lotwise.domain.orders import ENDED, Order, OrderState, Purpose, Status
 from lotwise.domain.sizing import Refused
 from lotwise.domain.values import Side, Time
 from lotwise.engine.exits import exit_order, lowest_price, time_due, with_limit
@@ -71,14 +71,39 @@ class Seller(Sight):
             yield from self._leave(symbol, self._due(holding), update.time)
 
     def _cancel_again(self, time: Time) -> Iterator[Record]:
-        """What should be off the book and is not, for the request was lost or we died, is asked off it
-        again; but not what by now is the only sale that the rules allow."""
-        for client_id, due in list(self.state.cancels.items()):
-            known = self.state.orders[client_id]
-            symbol = known.order.symbol
-            needed = known.order.side is Side.SELL and self.unsellable(symbol, due, time) is not None
-            if known.status in AT_THE_EXCHANGE and not needed:
-                yield self._write(Cancel(client_id, due, time))
+        """What should be off the book and is not, for the request was lost or we died before all were
+        asked, is asked off it again; but not what by now is the only sale that the rules allow."""
+        for known in list(self.state.orders.values()):
+            due = self._off_for(known)
+            if due is None or known.status not in AT_THE_EXCHANGE:
+                continue
+            why = self.unsellable(known.order.symbol, due, time) if known.order.side is Side.SELL else None
+            if why is None:
+                yield self._write(Cancel(known.order.client_id, due, time))
+            elif not self.state.holdings[known.order.symbol].stuck:
+                yield self._only_is_left(known.order, why, time)
+
+    def _off_for(self, known: OrderState) -> Purpose | None:
+        """What a waiting order should be off the book for; None: it may stay there."""
+        asked, holding = (
+            self.state.cancels.get(known.order.client_id),
+            self.state.holdings.get(known.order.symbol),
+        )
+        if asked is not None or known.order.purpose not in WAITING:
+            return asked
+        if self.state.trading is Trading.HALTED:
+            return Purpose.TARGET
+        if holding is not None and holding.leaving is not None and not holding.stuck:
+            return holding.leaving
+        return Purpose.PANIC if self.state.flattening else None
+
+    def _only_is_left(self, resting: Order, why: str, time: Time) -> Record:
+        """Say that a sale that rests is the only one that the rules still allow."""
+        word = "stop" if resting.purpose is Purpose.PROTECTION else "target"
+        quantity = self.state.holdings[resting.symbol].position.quantity
+        return self._write(
+            Stranded(resting.symbol, quantity, f"only the resting {word} is left: {why}", time)
+        )
 
     def _rests_wrongly(self, symbol: str, holding: Holding, time: Time) -> str | None:
         """The sale that waits at the exchange in the place of another, which may wait there: for more or less
@@ -115,11 +140,9 @@ class Seller(Sight):
         resting = [known.order for known in self.state.orders_on(symbol) if known.order.purpose in WAITING]
         why = self.unsellable(symbol, purpose, time)
         if resting and why is not None:
-            only = next((order.purpose for order in resting if order.purpose in RESTING), None)
+            only = next((order for order in resting if order.purpose in RESTING), None)
             if only is not None:
-                word = "stop" if only is Purpose.PROTECTION else "target"
-                quantity = self.state.holdings[symbol].position.quantity
-                yield self._write(Stranded(symbol, quantity, f"only the resting {word} is left: {why}", time))
+                yield self._only_is_left(only, why, time)
         elif resting:
             for order in resting:
                 yield self._write(Cancel(order.client_id, purpose, time))
