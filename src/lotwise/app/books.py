@@ -4,12 +4,14 @@ Law: nothing is changed, here or there. The comparison itself is that of a run (
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from lotwise.app.journals import RUNS, newest_journal
 from lotwise.app.live import LIVE
+from lotwise.app.operator import listener
 from lotwise.app.terminal import Problem
 from lotwise.domain.orders import OrderState
 from lotwise.domain.values import Amount, Time, plain
@@ -18,7 +20,7 @@ from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Opened, Reconciled
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import OPEN, OrderInfo
-from lotwise.store.journal import read
+from lotwise.store.journal import JournalError, read
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.reconcile import Reconciler
 from lotwise.venues.kraken.rest import Rest
@@ -83,6 +85,25 @@ def folded(path: Path) -> tuple[Opened, State]:
     if not isinstance(told, Opened):
         raise Unfoldable("a journal begins with what its run was told")
     return told, state
+
+
+def live_journal() -> Path:
+    """Of the journals in ./runs the newest with real orders, and where there is none, the newest; Problem
+    when there is no journal, or several runs with real orders are on."""
+    live = [path for path in RUNS.glob("*.journal") if _is_live(path)]
+    on = sorted(str(path) for path in live if listener(path) is not None)
+    if len(on) > 1:
+        raise Problem(f"{len(on)} runs with real orders are on: {', '.join(on)}; name one with --journal")
+    return Path(on[0]) if on else newest_journal(live)
+
+
+def _is_live(path: Path) -> bool:
+    """Whether a journal tells that its orders are real; one that cannot be read does not."""
+    with suppress(JournalError, Unfoldable), closing(read(path)) as rows:
+        first = next(iter(rows), None)
+        told = None if first is None else decode(first.kind, first.body)
+        return isinstance(told, Opened) and told.mode == LIVE
+    return False
 
 
 def live_state(path: Path) -> State:

@@ -1,5 +1,6 @@
 """Where runs keep their journals, and how a command finds the one it is to read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -25,9 +26,9 @@ def fresh_journal() -> Path:
     return RUNS / next(f"{name}.journal" for n in range(1, 10**6) if (name := f"run-{n:03}") not in taken)
 
 
-def newest_journal() -> Path:
-    """The journal that was written last in ./runs; Problem when there is none."""
-    found = max(RUNS.glob("*.journal"), key=_written, default=None)
+def newest_journal(among: Iterable[Path] = ()) -> Path:
+    """The journal that was written last, among these or else in ./runs; Problem when there is none."""
+    found = max(list(among) or RUNS.glob("*.journal"), key=_written, default=None)
     if found is None:
         raise Problem(
             f"there is no journal in ./{RUNS}; start one with `lotwise run`, or name one with --journal"

@@ -11,13 +11,13 @@ from typing import Any
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.wire import OtherRun, exchange_of, load_state, opened, plan_of
-from lotwise.domain.market import FeeAsset, Market, market_of
+from lotwise.domain.market import FeeAsset, Market, Quote, market_of
 from lotwise.domain.values import EXACT, Amount, Time, round_down
 from lotwise.engine.codec import encode
 from lotwise.engine.engine import Engine
 from lotwise.engine.fold import apply
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Record
+from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Panic, Record
 from lotwise.engine.state import State
 from lotwise.markets import Unknown, UnknownMarket
 from lotwise.store.journal import Journal
@@ -66,9 +66,16 @@ class LiveRun:
     background: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
     async def shown(self, event: Event) -> AsyncIterator[Event]:
-        """What the engine is to see of an event: on the simulated venue a moment is played out there; a
-        report of an order that is not ours is nothing."""
+        """What the engine is to see of an event: on the simulated venue a moment is played out there, and
+        prices are shown there first; sales in a hurry see the prices of now; a report of an order that is
+        not ours is nothing."""
         venue, state = self.venue, self.engine.state
+        if isinstance(event, Panic):
+            for quote in self.feed.quotes():
+                async for one in self.shown(quote):
+                    yield one
+        if isinstance(venue, SimulatedVenue) and isinstance(event, Quote):
+            venue.show(event)
         if isinstance(venue, SimulatedVenue) and isinstance(event, MarketUpdate):
             async for one in venue.events(event, self.engine.brackets):
                 yield one

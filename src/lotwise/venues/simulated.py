@@ -94,7 +94,14 @@ class SimulatedVenue:
             self.exchange.close(candle, update.time)
         for report in ours(self.exchange.expire(update.time)):
             yield report  # an order's time ends whether or not its pair trades
+        for quote in update.quotes.values():
+            self.show(quote)
         yield replace(update, quotes=self.exchange.quotes())
+
+    def show(self, quote: Quote) -> None:
+        """Let a price of now be the exchange's, where it comes from a live feed."""
+        if self._list(quote.symbol, quote.time) is not None:
+            self.exchange.quote(quote)
 
     def due(self) -> Time | None:
         """When the next thing from outside happens."""

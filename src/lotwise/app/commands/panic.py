@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from lotwise.app.books import folded
-from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
+from lotwise.app.books import folded, live_journal
+from lotwise.app.journals import journal_option, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.live import LIVE, PAPER
 from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask
@@ -34,6 +34,8 @@ MEANING = {
     LIFT: "Entries are allowed again, and so are sales.",
 }
 
+KINDS = {LIVE: "real orders on Kraken", PAPER: "paper: Kraken's prices, simulated orders"}
+
 STATED = (("trigger", "stop at"), ("price", "at"))
 """How the prices of an order are told."""
 
@@ -52,9 +54,10 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a word would do."""
+    """What a word would do, and to which run."""
 
     asked: str
+    journal: str
     mode: str
     trading: str
     cancels: list[dict[str, Any]]
@@ -78,7 +81,7 @@ def command(
     and this command acts in its place. Orders and coins that are not the bot's are left alone. Ends with 0
     when it is done, 3 when something is left.
     """
-    path, place = journal or newest_journal(), Place(base_url, ws_url)
+    path, place = journal or live_journal(), Place(base_url, ws_url)
     try:
         preview = asyncio.run(_preview(word, path, place))
         if not as_json:
@@ -114,7 +117,7 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
     if word == Extent.FLATTEN:
         async with open_rest(place) as rest:
             sales = [await _sale(symbol, state, rest) for symbol in sorted(state.holdings)]
-    return Preview(word, opened.mode, state.trading.value, cancels, sales)
+    return Preview(word, str(path), opened.mode, state.trading.value, cancels, sales)
 
 
 async def _sale(symbol: str, state: State, rest: Rest) -> Sale:
@@ -132,6 +135,7 @@ async def _sale(symbol: str, state: State, rest: Rest) -> Sale:
 
 
 def _told(preview: Preview) -> Iterator[str]:
+    yield f"{preview.journal}: {KINDS[preview.mode]}."
     yield MEANING[preview.asked]
     for order in preview.cancels:
         stated = [f"{word} {plain(order[name])}" for name, word in STATED if order[name] is not None]

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lotwise.app.accounts import own_nonces
-from lotwise.app.books import Books, compared, live_state
-from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
+from lotwise.app.books import Books, compared, live_journal, live_state
+from lotwise.app.journals import journal_option, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import when
@@ -35,7 +35,7 @@ def command(journal: Path | None, base_url: str, ws_url: str | None, as_json: bo
     A run may go on meanwhile; use another key for this then, one that may only query. Ends with 0 when
     everything is explained, 3 when something is not.
     """
-    path = journal or newest_journal()
+    path = journal or live_journal()
     key = load_credentials()
     try:
         books = asyncio.run(_look(path, Place(base_url, ws_url), key))

@@ -118,6 +118,14 @@ class LiveFeed:
         dates = window.dates(opened, Time(at - self._watched.waits.bar))
         return max((window.candle(date).high for date in dates), default=None)
 
+    def quotes(self) -> list[Quote]:
+        """The prices of now, of the pairs that have any."""
+        return list(self._fresh().values())
+
+    def _fresh(self) -> dict[str, Quote]:
+        now, late = self._clock(), self._watched.waits.late
+        return {symbol: quote for symbol, quote in self._quotes.items() if now - quote.time <= late}
+
     async def run(self) -> None:
         """Listen and tell; never ends by itself."""
         async with asyncio.TaskGroup() as group:
@@ -243,8 +251,7 @@ class LiveFeed:
     # What is told
 
     def _update(self, moment: Moment) -> MarketUpdate:
-        watched, now = self._watched, self._clock()
-        fresh = {s: quote for s, quote in self._quotes.items() if now - quote.time <= watched.waits.late}
+        watched, fresh = self._watched, self._fresh()
         signals: dict[str, float] = {}
         swings: dict[str, float] = {}
         for symbol in moment.symbols:
