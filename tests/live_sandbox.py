@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,13 +21,17 @@ from typing import Any, TypeVar
 import httpx
 
 from lotwise.app.kraken import clock
-from lotwise.app.live import live_settings
+from lotwise.app.live import PAPER as PAPER_MODE
+from lotwise.app.live import live_settings, rules_of
 from lotwise.app.operator import listener
-from lotwise.domain.market import FeeAsset
+from lotwise.app.settings import Settings
+from lotwise.app.wire import exchange_of
+from lotwise.domain.market import Candle, FeeAsset, Quote
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
 from lotwise.domain.values import Amount, Side, Time, amount, round_down, round_up
 from lotwise.engine.codec import encode
 from lotwise.engine.fold import apply
+from lotwise.engine.ports import Orders
 from lotwise.engine.records import Deposited, Opened, Record, Submit, Try
 from lotwise.engine.state import State
 from lotwise.kraken.names import pair_names
@@ -41,6 +45,7 @@ from lotwise.venues.kraken.facts import pairs
 from lotwise.venues.kraken.reconcile import Reconciler
 from lotwise.venues.kraken.rest import Rest
 from lotwise.venues.kraken.venue import KrakenVenue
+from lotwise.venues.simulated import SimulatedVenue
 from tests.runs import settings_of
 
 LOTWISE = [sys.executable, "-m", "lotwise"]
@@ -225,7 +230,7 @@ class Unhurried(Rest):
 
 @dataclass
 class Books:
-    """The journal of a live run that was given 100 USDT, and what it folds to."""
+    """The journal of a run that was given 100 USDT, and what it folds to."""
 
     path: Path
     journal: Journal
@@ -241,33 +246,72 @@ class Books:
 def keep_books(made: Hosted, path: Path) -> None:
     """A live run's journal: it bought SOL, and a purchase of ADA far below the market waits."""
 
-    async def trade() -> None:
+    async def trade(books: Books, rest: Rest) -> None:
+        account = sha256(KEY.encode()).hexdigest()[:12]
+        await _begin(books, rest, live_settings(SETTINGS), {"mode": "live", "account": account})
+        venue = KrakenVenue(rest, clock, books.state, lambda _: None)
+        reconciler = Reconciler(venue, books.state, clock)
+        await _compare(books, reconciler)
+        await _trade(books, rest, venue)
+        await _compare(books, reconciler)
+
+    _keep(made, path, trade)
+
+
+def keep_paper_books(made: Hosted, path: Path) -> None:
+    """The same of a run on paper, at the sandbox's prices."""
+
+    async def trade(books: Books, rest: Rest) -> None:
+        await _begin(books, rest, SETTINGS, {"mode": PAPER_MODE, "account": ""})
+        venue = SimulatedVenue(
+            exchange_of(SETTINGS, books.state), rules_of(books.state.listed, FeeAsset.QUOTE)
+        )
+        bids = {symbol: (await _quote(rest, symbol)).bid for symbol in (SOL, ADA)}
+        flat = {s: Candle(s, clock(), bid, bid, bid, bid, Decimal(0)) for s, bid in bids.items()}
+        venue.resume(books.state, flat)
+        await _trade(books, rest, venue)
+
+    _keep(made, path, trade)
+
+
+SETTINGS = settings_of("small", timeframe="1m")
+
+
+def _keep(made: Hosted, path: Path, trade: Callable[[Books, Rest], Coroutine[Any, Any, None]]) -> None:
+    async def kept() -> None:
         with Journal(path) as journal:
             books = Books(path, journal, State())
             async with httpx.AsyncClient(base_url=made.url) as http:
-                rest = Unhurried(http, clock, credentials(KEY, SECRET))
-                await _begun(books, rest)
-                await _traded(books, rest)
+                await trade(books, Unhurried(http, clock, credentials(KEY, SECRET)))
+        assert SOL in books.state.holdings
+        assert [known.order.symbol for known in books.state.orders.values()] == [ADA]
 
-    asyncio.run(trade())
+    asyncio.run(kept())
 
 
-async def _begun(books: Books, rest: Rest) -> None:
-    settings = live_settings(settings_of("small", timeframe="1m"))
-    account = sha256(KEY.encode()).hexdigest()[:12]
+async def _begin(books: Books, rest: Rest, settings: Settings, beginning: Mapping[str, str]) -> None:
     now = clock()
-    told = {**settings.fingerprint(), "mode": "live", "account": account, "begun": now}
-    books.add(Opened("abcd1234", "live", told), Deposited(amount("100 USDT"), now))
+    told = {**settings.fingerprint(), **beginning, "begun": now}
+    books.add(Opened("abcd1234", beginning["mode"], told), Deposited(amount("100 USDT"), now))
     books.add(*(await pairs(rest, [SOL, ADA], now)).values())
 
 
-async def _traded(books: Books, rest: Rest) -> None:
-    venue = KrakenVenue(rest, clock, books.state, lambda _: None)
-    reconciler = Reconciler(venue, books.state, clock)
-    books.add(*(await reconciler.compare()).events)  # type: ignore[arg-type]
+async def _compare(books: Books, reconciler: Reconciler) -> None:
+    for _ in range(5):
+        found = await reconciler.compare()
+        books.add(*found.events)  # type: ignore[arg-type]
+        if not found.events:
+            break
+
+
+async def _quote(rest: Rest, symbol: str) -> Quote:
+    (payload,) = (await rest.public("Ticker", {"pair": pair_names(symbol).altname})).values()
+    return ticker_of(payload).quote(symbol, clock())
+
+
+async def _trade(books: Books, rest: Rest, venue: Orders) -> None:
     for number, (symbol, factor) in enumerate(((SOL, "1.01"), (ADA, "0.7")), 1):
-        (payload,) = (await rest.public("Ticker", {"pair": pair_names(symbol).altname})).values()
-        ask = ticker_of(payload).quote(symbol, clock()).ask
+        ask = (await _quote(rest, symbol)).ask
         listing = books.state.listed[symbol].listing
         price = round_down(ask * Decimal(factor), listing.tick_size)
         quantity = listing.min_quantity * 2
@@ -288,12 +332,6 @@ async def _traded(books: Books, rest: Rest) -> None:
         submit = Submit(order, number, Try(stop, target, 1.0, 0))
         books.add(submit)
         books.add(*await venue.carry_out(submit, books.journal.commit))  # type: ignore[arg-type]
-    for _ in range(5):
-        found = await reconciler.compare()
-        books.add(*found.events)  # type: ignore[arg-type]
-        if not found.events:
-            break
-    assert SOL in books.state.holdings and [o.order.symbol for o in books.state.orders.values()] == [ADA]
 
 
 def theirs(made: Hosted) -> list[dict[str, str]]:
@@ -305,3 +343,10 @@ def owned(made: Hosted, asset: str) -> Decimal:
     """What the account has of an asset at the exchange."""
     held = made.do(lambda admin: admin.accounts())["me"].get(asset, {"total": "0"})
     return Decimal(held["total"])
+
+
+def receipt(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """What `lotwise panic --json` says was done."""
+    told = json.loads(done.stdout)["receipt"]
+    assert isinstance(told, dict)
+    return told

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from lotwise.app.books import live_state
+from lotwise.app.books import live_journal, live_state
 from lotwise.app.operator import (
     AGAIN,
     AT_MOST,
@@ -31,6 +32,7 @@ from lotwise.app.operator import (
     serve,
     socket_of,
 )
+from lotwise.app.terminal import Problem
 from lotwise.domain.values import EPOCH
 from lotwise.engine.codec import encode
 from lotwise.engine.fold import apply
@@ -50,6 +52,7 @@ from tests.live_sandbox import (
     owned,
     places,
     program,
+    receipt,
     running,
     sandbox,
     theirs,
@@ -83,12 +86,6 @@ def waiting(made: Hosted) -> list[str]:
     return [order["pair"] for order in theirs(made) if order["status"] in ("open", "pending")]
 
 
-def receipt(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    told = json.loads(done.stdout)["receipt"]
-    assert isinstance(told, dict)
-    return told
-
-
 # What is told first
 
 
@@ -110,6 +107,49 @@ def test_each_word_says_what_it_means_and_asks_once(kept: tuple[Hosted, Path]) -
         assert says in told.stdout and "Do it? [y/N]" in told.stdout
         assert told.returncode == 130, "nobody answered"
     assert live_state(kept[1] / "live.journal").trading is Trading.ACTIVE
+
+
+# Which run is meant
+
+
+def begin(path: Path, mode: str) -> Path:
+    """The journal of a run that has only begun."""
+    with Journal(path) as journal:
+        journal.append(*encode(Opened("abcd1234", mode, {})))
+        journal.commit()
+    return path
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[None]:
+    """Somebody listens for the owner of a run."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.bind(str(socket_of(path)))
+        line.listen()
+        yield
+
+
+def test_without_a_name_the_run_with_real_orders_is_meant_and_said(kept: tuple[Hosted, Path]) -> None:
+    made, home = kept
+    (home / "runs").mkdir()
+    for file in home.glob("live.journal*"):
+        file.rename(home / "runs" / file.name)
+    for mode in ("paper", "paper on live data"):
+        begin(home / "runs" / f"later {mode}.journal", mode)
+    told = program(home, OWN_KEY, "panic", "flatten", *places(made))
+    assert "runs/live.journal: real orders on Kraken" in told.stdout and "Sell 0.12 SOL" in told.stdout
+
+
+def test_the_run_that_is_on_is_meant_and_of_several_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    Path("runs").mkdir()
+    first, second = (begin(Path("runs", f"{name}.journal"), "live") for name in ("first", "second"))
+    begin(Path("runs/other.journal"), "paper on live data")
+    assert live_journal() == second, "it was written last"
+    with listening(first):
+        assert live_journal() == first
+        with listening(second), pytest.raises(Problem, match=f"{first}, {second}; name one with --journal"):
+            live_journal()
 
 
 # By the run that is on
@@ -196,10 +236,7 @@ def test_a_journal_held_by_a_stranger_is_not_taken(kept: tuple[Hosted, Path]) ->
 
 def test_a_run_on_candles_or_on_paper_that_is_not_on_has_nothing_to_stop(home: Path) -> None:
     for mode, code in (("paper", 2), ("paper on live data", 4)):
-        path = home / f"{code}.journal"
-        with Journal(path) as journal:
-            journal.append(*encode(Opened("abcd1234", mode, {})))
-            journal.commit()
+        path = begin(home / f"{code}.journal", mode)
         done = program(home, OWN_KEY, "panic", "entries", "--yes", "--journal", str(path))
         assert done.returncode == code and "nothing to stop" in done.stderr
 
@@ -289,9 +326,7 @@ def test_nobody_there_or_nobody_who_answers_is_unheard_in_time(home: Path) -> No
     with pytest.raises(Unheard):
         ask(path, Extent.ENTRIES)
     assert listener(path) is None
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dumb:
-        dumb.bind(str(socket_of(path)))
-        dumb.listen()
+    with listening(path):
         begun = time.monotonic()
         with pytest.raises(Unheard):
             ask(path, Extent.ENTRIES)

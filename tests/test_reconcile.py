@@ -12,7 +12,8 @@ from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Deposited, Reconciled, Unexplained
 from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, unexplained
-from tests.test_live_orders import NOW, World, buy, status, world
+from tests.sandbox_client import NOW
+from tests.test_live_orders import World, buy, status, world
 from world.network import Rates
 
 Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]

@@ -17,14 +17,17 @@ class Stuck(Exception):
 class _Jump(selectors.SelectSelector):
     """Does not wait: tells the loop that the time has passed. Nothing comes from outside of the world."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Time) -> None:
         super().__init__()
-        self.now = 0.0
+        self.seconds = 0.0
+        self.now = self._start = start
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise Stuck("nothing is due any more")
-        self.now += max(timeout, 0.0)
+        if timeout > 0:
+            self.seconds += timeout
+            self.now = Time(self._start + int(self.seconds * 1000 + 1e-6))
         return []
 
 
@@ -32,16 +35,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """Its time begins at 0 and is the world's: `now` is `start` later, in milliseconds."""
 
     def __init__(self, start: Time) -> None:
-        self._jump = _Jump()
-        self._start = start
+        self._jump = _Jump(start)
         super().__init__(self._jump)
 
     def time(self) -> float:
-        return self._jump.now
+        return self._jump.seconds
 
     def now(self) -> Time:
         """The world's time in milliseconds."""
-        return Time(self._start + int(self._jump.now * 1000 + 1e-6))
+        return self._jump.now
 
 
 def run(main: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:

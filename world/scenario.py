@@ -10,11 +10,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from random import Random
 from typing import Any
-
-import httpx
 
 from lotwise.app.live import LiveRun, NoPairs, Ports, open_live
 from lotwise.app.loop import follow
@@ -29,7 +26,7 @@ from world.clock import VirtualLoop, run
 from world.exchange import KEY, SYMBOLS, Exchange, opened
 from world.holdings import kept
 from world.invariants import Invariants, Violation
-from world.network import Network, Rates
+from world.network import Client, Network, Rates
 from world.owner import THE_WORD, Owner
 from world.sockets import CALM, PRIVATE, PUBLIC, Streams
 from world.tape import Disk, Marks, Tape
@@ -288,7 +285,7 @@ class Life:
     async def _live(self) -> None:
         world, now = self.world, self.now
         nonces = Marks(world.disk, now)
-        async with Client(self) as http:
+        async with Client(world.network, lambda: self.tape.dead) as http:
             ports = Ports(
                 Rest(http, now, KEY, nonces),
                 Line(PUBLIC, world.streams.connect, now, seed=1),
@@ -316,30 +313,6 @@ class Life:
         self.tape.dead = True
         self.world.owner.hangs_up()
         self.world.streams.cut_all()
-
-
-class Client(httpx.AsyncClient):
-    """One life's way to the network, without what httpx would do for cookies, redirects and proxies: the
-    dead send and hear nothing."""
-
-    def __init__(self, life: Life) -> None:
-        super().__init__(transport=life.world.network)
-        self._life = life
-
-    def build_request(self, method: str, url: httpx.URL | str, **asked: Any) -> httpx.Request:
-        return httpx.Request(method, _address(str(url)), **asked)
-
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        if not self._life.tape.dead:
-            response = await self._life.world.network.handle_async_request(request)
-        if self._life.tape.dead:
-            await asyncio.Event().wait()
-        return response
-
-
-@cache
-def _address(path: str) -> httpx.URL:
-    return httpx.URL(f"http://sandbox{path}")
 
 
 def settings(random: Random) -> Settings:

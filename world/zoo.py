@@ -31,6 +31,7 @@ from lotwise.domain.orders import (
 )
 from lotwise.domain.values import Amount, Side, Time
 from lotwise.engine import checks, engine
+from lotwise.engine import fold as folding
 from lotwise.engine import sight as seeing
 from lotwise.engine.checks import Wish
 from lotwise.engine.codec import CHECKPOINT, fold, restore
@@ -56,7 +57,7 @@ from world.scenario import Result, play
 Change = tuple[Any, str, Any]
 """Whose part, which, and what stands there instead."""
 
-MOST = 60
+MOST = 300
 """Scenarios within which every bug is caught."""
 
 
@@ -286,18 +287,13 @@ async def _kept(keeper: Bookkeeper) -> None:
         await keeper._asked.wait()
 
 
-def _an_end_twice() -> Sequence[Change]:
-    def report(self: Engine, told: Report) -> Iterator[Record]:
-        before = self.state.order(told.client_id)
-        if after(before, told) is before:
-            return
-        yield self._write(told)
-        now = self.state.order(told.client_id)
-        holding = self.state.holdings.get(now.order.symbol)
-        if now.status in ENDED and holding is not None:
-            yield from self._ended(now, holding, told.time)
+def _booked_again() -> Sequence[Change]:
+    def told_anew(known: OrderState, report: Report) -> OrderState:
+        told = after(known, report)
+        # What tells nothing new is known by being the same object: a copy is booked.
+        return replace(told) if told is known and told.status in ENDED else told
 
-    return [(Engine, "_report", report)]
+    return [(engine, "after", told_anew), (folding, "after", told_anew)]
 
 
 def _rules_of_the_start() -> Sequence[Change]:
@@ -370,7 +366,7 @@ ZOO = (
     Bug("price needed", "an answer that comes before the first price ends the run", (0,), _price_needed),
     Bug("nonce of a second", "two requests in one second share it", (18,), _nonce_of_a_second),
     Bug("books never compared", "only the stream is believed", (2, 5), _books_never_compared),
-    Bug("an end twice", "what follows an order's end follows twice", (0, 13), _an_end_twice),
+    Bug("an end twice", "what an ended order is told again is booked again", (0, 13, 16), _booked_again),
     Bug("stale is sent", "an entry may wait for ever", (17,), lambda: [(sending, "FRESH", 3_600_000)]),
     Bug("two percent", "a small difference of the books is none", (2, 22), _two_percent_do_not_matter),
     Bug("brake fails open", "missing money is nothing", (22,), lambda: _fails_open(Skip.UNRECONCILED)),
@@ -386,9 +382,7 @@ ZOO = (
 def main(names: list[str]) -> int:
     """1 when a bug gets through."""
     through = 0
-    for bug in ZOO:
-        if names and bug.name not in names:
-            continue
+    for bug in (bug for bug in ZOO if not names or bug.name in names):
         found = caught(bug)
         if found is None:
             through += 1

@@ -102,11 +102,15 @@ def rules_of(
 ) -> Callable[[str, Time], Market | UnknownMarket]:
     """The rules as Kraken told them at the start; what it tells later reaches the engine as events."""
 
+    markets = {
+        symbol: market_of(told.listing, told.maker_fee, told.taker_fee, fee_asset)
+        for symbol, told in listings.items()
+    }
+
     def rules(symbol: str, time: Time) -> Market | UnknownMarket:
-        told = listings.get(symbol)
-        if told is None:
+        if symbol not in markets:
             return UnknownMarket(symbol, Unknown.NO_SUCH_PAIR, None, f"Kraken does not list {symbol}")
-        return market_of(told.listing, told.maker_fee, told.taker_fee, fee_asset)
+        return markets[symbol]
 
     return rules
 

@@ -54,21 +54,29 @@ def exact(value: Decimal | int | str) -> Decimal:
     """
     if isinstance(value, float):
         raise NotExact(f"{value!r} is a float; write it as text, such as '{value}'")
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, str)):
         raise NotExact(f"{value!r} is not a number")
-    if len(str(value)) > 4 * MAX_DIGITS:
-        raise NotExact(f"a number of {len(str(value))} characters is too long")
+    text = str(value)
+    if len(text) > 4 * MAX_DIGITS:
+        raise NotExact(f"a number of {len(text)} characters is too long")
     try:
         number = Decimal(value)
     except InvalidOperation:
         raise NotExact(f"{value!r} is not a number") from None
     if not number.is_finite():
         raise NotExact(f"{value} is not finite")
+    if not number:
+        return Decimal(0)
+    # What is written out in so few characters lies on the grid; most numbers are.
+    if (len(text) > MAX_DIGITS or "e" in text.lower()) and not _on_grid(number):
+        raise NotExact(f"{value} is outside 10^-{MAX_DIGITS} .. 10^{MAX_DIGITS}")
+    return number
+
+
+def _on_grid(number: Decimal) -> bool:
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
-    if number and not (-MAX_DIGITS <= number.adjusted() < MAX_DIGITS and exponent >= -MAX_DIGITS):
-        raise NotExact(f"{value} is outside 10^-{MAX_DIGITS} .. 10^{MAX_DIGITS}")
-    return number if number else Decimal(0)
+    return -MAX_DIGITS <= number.adjusted() < MAX_DIGITS and exponent >= -MAX_DIGITS
 
 
 def require_exact(value: Decimal | None, field: str) -> None:

@@ -110,19 +110,24 @@ class Sight:
         quantity = holding.position.quantity
         return salable(quantity, market) if isinstance(market, Market) else quantity
 
-    def equity(self) -> Decimal:
-        """What all is worth in the quote asset at the last bids; an asset without one counts as nothing."""
-        ledger, quote = self.state.ledger, self.plan.quote
+    def equity(self, shown: Mapping[str, Quote] | None = None) -> Decimal:
+        """What all is worth in the quote asset at the last bids, or at those that are shown; coins for which
+        no price was ever seen count as what they cost."""
+        ledger, quote, prices = self.state.ledger, self.plan.quote, self.prices(shown)
         total = ledger.total(quote).number
-        for pair, price in self.prices().items():
-            worth = EXACT.multiply(ledger.total(pair.partition("/")[0]).number, price)
-            total = EXACT.add(total, worth)
+        for asset in ledger.assets():
+            pair = f"{asset}/{quote}"
+            if pair in prices:
+                total = EXACT.add(total, EXACT.multiply(ledger.total(asset).number, prices[pair]))
+            elif pair in self.state.holdings:
+                total = EXACT.add(total, self.state.holdings[pair].position.cost)
         return total
 
-    def prices(self) -> dict[str, Decimal]:
+    def prices(self, shown: Mapping[str, Quote] | None = None) -> dict[str, Decimal]:
         """The last bid of each pair of which we own something; where none is shown, the last mark's."""
+        quotes = {**self.quotes, **(shown or {})}
         marked = {} if self.state.marked is None else self.state.marked.prices
-        bids = {**marked, **{pair: quote.bid for pair, quote in self.quotes.items()}}
+        bids = {**marked, **{pair: quote.bid for pair, quote in quotes.items()}}
         pairs = (f"{asset}/{self.plan.quote}" for asset in sorted(self.state.ledger.assets()))
         return {pair: bids[pair] for pair in pairs if pair in bids}
 

@@ -8,12 +8,12 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from itertools import islice
 from operator import attrgetter
 
 from lotwise.domain.orders import OrderType
-from lotwise.domain.values import EXACT, Side, Time, round_down
+from lotwise.domain.values import EXACT, Side, Time
 from lotwise.exchange.events import Key
 
 MINUTE = 60_000
@@ -25,6 +25,9 @@ DAY_OF_BARS = 1441
 TRADES_KEPT = 1000
 PRICE_UNIT = Decimal("0.000000000001")
 """An average price is cut to this."""
+
+_CUT = Context(prec=60, rounding=ROUND_FLOOR)
+"""Cutting twice, first far behind the last place that is kept, is cutting once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,7 @@ class Bar:
     @property
     def average(self) -> Decimal:
         """The price weighted by volume, cut at twelve places."""
-        top, under = self.value.as_integer_ratio()
-        below, over = self.volume.as_integer_ratio()
-        return round_down(Decimal(top * over * 10**12 // (under * below)).scaleb(-12, EXACT), PRICE_UNIT)
+        return _CUT.quantize(_CUT.divide(self.value, self.volume), PRICE_UNIT)
 
     def grow(self, price: Decimal, quantity: Decimal, value: Decimal) -> None:
         """Take in the next trade."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, Inexact
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from lotwise.domain.market import Listing, Market, MarketStatus
@@ -128,6 +129,7 @@ def _printed(number: Decimal, unit: Decimal) -> Decimal:
         return number
 
 
+@lru_cache(maxsize=1024)
 def printer_of(market: Market) -> Printer:
     """The printer of a market's numbers."""
     digits = digits_of(market)

@@ -124,6 +124,8 @@ async def running(asked: Sandbox) -> AsyncIterator[Running]:
             store = Store(asked.state)
             ending.callback(store.close)
         core = begun(asked, store, wall_time() if asked.start is None else asked.start, still)
+        if asked.start is None and not still:
+            core.advance(max(core.time, wall_time()))  # to build a world, or to catch up, takes its time
         clock = Clock(core.time, speed)
         faults = Faults(asked.plan.faults, asked.world.seed, core.time)
         for due in asked.plan.changes:

@@ -4,7 +4,7 @@ Laws: candles are valid at birth and never change; prices are exact, floats are 
 a missing bar is legal (the exchange sends none when nothing traded), a bar off its grid is not.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
@@ -130,8 +130,13 @@ class Candles:
     def between(self, start: Time, end: Time) -> "Candles":
         """The bars that open at or after start and before end (views, not copies)."""
         first, last = np.searchsorted(self.dates, (start, end))
-        columns = {name: getattr(self, name)[first:last] for name in COLUMNS}
-        return replace(self, **columns)
+        # Bars in a row of valid candles are valid candles: they are not checked again.
+        cut = object.__new__(Candles)
+        for name in ("symbol", "timeframe", "step"):
+            object.__setattr__(cut, name, getattr(self, name))
+        for name in COLUMNS:
+            object.__setattr__(cut, name, getattr(self, name)[first:last])
+        return cut
 
     def _check_bars(self) -> None:
         self._refuse("date", self.dates % self.bar != 0, f"is not the start of a {self.timeframe} bar in UTC")

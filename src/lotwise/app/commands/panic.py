@@ -13,7 +13,7 @@ from lotwise.app.books import folded, live_journal
 from lotwise.app.journals import journal_option, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.live import LIVE, PAPER
-from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask
+from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask, listener
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import money, money_up
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
@@ -78,8 +78,8 @@ def command(
     entries: nothing is bought any more, sales go on. orders: also cancel every order of ours that waits.
     flatten: sell all that we hold, at the market. lift: go on as before. What will be done is shown first,
     and then what was done. The running process is asked; when it does not answer in 2 seconds it is ended,
-    and this command acts in its place. Orders and coins that are not the bot's are left alone. Ends with 0
-    when it is done, 3 when something is left.
+    and this command acts in its place (a run on paper is only asked: nothing of it is real). Orders and coins
+    that are not the bot's are left alone. Ends with 0 when it is done, 3 when something is left.
     """
     path, place = journal or live_journal(), Place(base_url, ws_url)
     try:
@@ -109,6 +109,8 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
     opened, state = folded(path)
     if opened.mode not in (LIVE, PAPER):
         raise Problem(f"{path} is of a run on candles ({opened.mode}): there is nothing to stop")
+    if opened.mode == PAPER and listener(path) is None:
+        raise Problem(f"{path} is of a run on paper, and no run answers: nothing to stop", UNAVAILABLE)
     cancels, sales = [], []
     if word in (Extent.ORDERS, Extent.FLATTEN):
         orders = [known.order for known in state.orders.values()]
@@ -165,7 +167,7 @@ def _carried_out(word: str, path: Path, place: Place, mode: str) -> Receipt:
     except Unheard:
         pass
     if mode != LIVE:
-        text = "no run answers, and the orders of this journal are simulated: there is nothing to stop"
+        text = f"the run (process {listener(path)}) does not answer; nothing of it is real: end it by hand"
         raise Problem(text, UNAVAILABLE)
     from lotwise.app.takeover import act_instead
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from lotwise.domain.values import Time, exact
@@ -191,7 +192,8 @@ def _no_number(text: str) -> Decimal:
     raise Malformed(f"{text} is no number")
 
 
-_DECODER = json.JSONDecoder(parse_float=exact, parse_constant=_no_number)
+# Most numbers of a market are told again and again.
+_DECODER = json.JSONDecoder(parse_float=lru_cache(maxsize=4096)(exact), parse_constant=_no_number)
 
 
 async def _within(seconds: float, work: Awaitable[Result], late: str) -> Result:
