@@ -45,6 +45,7 @@ class World:
     venue: KrakenVenue
     waiting: list[Event]
     search: "asyncio.Task[None]"
+    rest: Rest
 
     def fold(self, events: Any) -> None:
         for event in events:
@@ -76,9 +77,10 @@ def world(scenario: Callable[[World], Coroutine[Any, Any, None]], rates: Rates =
 
     async def main() -> None:
         async with httpx.AsyncClient(transport=network, base_url="http://sandbox") as http:
-            venue = KrakenVenue(Rest(http, loop.now, theirs.credentials), loop.now, state, waiting.extend)
+            rest = Rest(http, loop.now, theirs.credentials)
+            venue = KrakenVenue(rest, loop.now, state, waiting.extend)
             search = asyncio.create_task(venue.search())
-            made.append(World(loop, theirs, network, state, venue, waiting, search))
+            made.append(World(loop, theirs, network, state, venue, waiting, search, rest))
             await scenario(made[0])
             search.cancel()
 

@@ -59,7 +59,7 @@ class Paper:
     async def _live(self, seconds: float, settings: Settings, *owner: Owner) -> State:
         made = world()
         rest: Any = PublicRest(made)
-        ports = Ports(rest, Sandbox(made).line(), None, clock, lambda text: None)
+        ports = Ports(rest, Sandbox(made).line(), None, clock)
         with Journal(self.path) as journal:
             run = await open_live(settings, journal, ports, None)
 

@@ -92,7 +92,7 @@ def waiting(made: Hosted) -> list[str]:
 def test_without_a_yes_it_is_only_told(kept: tuple[Hosted, Path]) -> None:
     before, journal = theirs(kept[0]), (kept[1] / "live.journal").read_bytes()
     told = panic(kept, "flatten", "--json")
-    assert told.returncode == 0 and "Nothing was done" in told.stderr
+    assert told.returncode == 3 and "Nothing was done" in told.stderr
     preview = json.loads(told.stdout)["preview"]
     (cancel,), (sale,) = preview["cancels"], preview["sales"]
     assert (cancel["symbol"], cancel["side"], sale["symbol"], sale["quantity"]) == (ADA, "buy", SOL, "0.12")
@@ -104,8 +104,8 @@ def test_without_a_yes_it_is_only_told(kept: tuple[Hosted, Path]) -> None:
 def test_each_word_says_what_it_means_and_asks_once(kept: tuple[Hosted, Path]) -> None:
     for word, says in (("entries", "No more entries"), ("orders", "Cancel abcd1234-2"), ("lift", "allowed")):
         told = panic(kept, word)
-        assert says in told.stdout and "Do it? [y/N]" in told.stdout
-        assert told.returncode == 130, "nobody answered"
+        assert says in told.stdout and "Do it? [y/N]" in told.stderr
+        assert told.returncode == 2 and "no terminal" in told.stderr, "nobody answered"
     assert live_state(kept[1] / "live.journal").trading is Trading.ACTIVE
 
 
@@ -213,8 +213,8 @@ def test_without_a_network_a_run_is_not_replaced(home: Path) -> None:
     with sandbox() as made:
         keep_books(made, home / "live.journal")
     words = ["panic", "flatten", "--yes", "--journal", "live.journal", "--base-url", NOBODY]
-    done = program(home, OWN_KEY, *words)
-    assert done.returncode == 4 and "nothing else was done" in done.stderr
+    done = program(home, OWN_KEY, *words, "--ws-url", "ws://127.0.0.1:9")
+    assert done.returncode == 4 and "nothing was done" in done.stderr
     assert "the price cannot be asked now" in done.stdout
 
 

@@ -113,7 +113,7 @@ CASES = [
     ),
     Case(
         Skip.RESTRICTED,
-        "lift the restriction",
+        "`lotwise panic lift`",
         handled(restricted(Trading.REDUCING), moment()),
         handled(restricted(Trading.REDUCING), restricted(Trading.ACTIVE), moment()),
     ),

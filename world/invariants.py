@@ -28,7 +28,7 @@ from lotwise.domain.orders import (
     after,
 )
 from lotwise.domain.values import EPOCH, EXACT, Side, Time
-from lotwise.engine.records import Event, Listed, Panic, Record, Restricted, Submit
+from lotwise.engine.records import Event, Impossible, Listed, Panic, Record, Restricted, Submit
 from lotwise.engine.sight import EXIT_TRIES
 from lotwise.engine.state import State
 from lotwise.ledger.positions import Position, after_fill
@@ -88,13 +88,12 @@ class Invariants:
         self.intents: set[str] = set()
         self.transitions: Counter[tuple[str, str]] = Counter()
         self.fills = 0
-        self.notes: Counter[str] = Counter()
         self._seed = seed
         self._exchange, self._truth = exchange, exchange.truth
         self._network, self._streams, self._disk = network, streams, disk
         self._allotment = allotment
         self._shadow = Shadow([])
-        self._born = self._told_at = self._asked_at = EPOCH
+        self._born = self._told_at = self._asked_at = self._deaf_at = EPOCH
         self._skew = 0
         self._now = EPOCH
         self._durable: set[str] = set()
@@ -112,10 +111,6 @@ class Invariants:
         return Violation(name, self._seed, now, facts)
 
     # What is told of a life
-
-    def told(self, text: str) -> None:
-        """A note for people."""
-        self.notes[text.partition(":")[0]] += 1
 
     def born(self, now: Time, skew: int) -> None:
         """A life begins, with its clock off by so many milliseconds."""
@@ -186,6 +181,8 @@ class Invariants:
                 self._ended(record.client_id, now)
             case Fill():
                 self.fills += 1
+            case Impossible():
+                raise self.violation("8 along the table", now, record)
 
     def _postings(self, state: State) -> None:
         """1 and 3."""
@@ -254,7 +251,8 @@ class Invariants:
     def _refused(self, told: Rejected, now: Time) -> None:
         """15 and 16, and that it is true (11)."""
         order, kind = self._shadow.orders[told.client_id].order, told.rejection.kind
-        changed = now - self.rules_changed_at < RULES_TRAVEL
+        deaf = EPOCH < self.rules_changed_at <= self._deaf_at  # what changed may not have been heard of
+        changed = now - (self._deaf_at if deaf else self.rules_changed_at) < RULES_TRAVEL
         sendable = kind not in SIZE_REJECTIONS or changed
         self._require("15 sendable", sendable, now, f"{told} of {order}")
         self._require("11 by evidence", told.client_id not in self._truth.ours, now, f"it was taken: {told}")
@@ -301,6 +299,8 @@ class Invariants:
         """What the exchange may do while nothing is heard; what is held, when all is quiet."""
         self._now = now
         self._committed()
+        if now - self._streams.heard_at[PUBLIC] > STALE:
+            self._deaf_at = now
         if self._truth.read():
             self._at_the_exchange()
         still = now - max(self._truth.last_event, self._asked_at) > STILL_AFTER

@@ -291,7 +291,6 @@ class Life:
                 Line(PUBLIC, world.streams.connect, now, seed=1),
                 Line(PRIVATE, world.streams.connect, now, seed=2),
                 now,
-                world.checks.told,
             )
             self.run = await open_live(world.settings, self.tape, ports, ALLOTMENT)
             world.checks.took_up(self.run)

@@ -106,12 +106,29 @@ def _is_live(path: Path) -> bool:
     return False
 
 
-def live_state(path: Path) -> State:
-    """What a live journal folds to; Problem when its orders were not real."""
+def live_books(path: Path) -> tuple[Opened, State]:
+    """What the run of a live journal was told, and what it folds to; Problem when its orders were not real.
+    Raises JournalError, Unfoldable."""
     told, state = folded(path)
     if told.mode != LIVE:
         raise Problem(f"{path} is of a run in mode {told.mode}: Kraken has nothing of it")
-    return state
+    return told, state
+
+
+def live_state(path: Path) -> State:
+    """What a live journal folds to, as `live_books`."""
+    return live_books(path)[1]
+
+
+async def asked_after(state: State, account: Account) -> dict[str, OrderInfo]:
+    """What Kraken knows now of the orders that are open in our books, by client id; those without Kraken's id
+    are left out. One call, and one for each that is open no more. Raises Refused, NoAnswer."""
+    waiting = {info.txid: info for info in await account.open_orders()} if state.orders else {}
+    return {
+        name: waiting.get(known.venue_id) or await account.order(known.venue_id)
+        for name, known in state.orders.items()
+        if known.venue_id is not None
+    }
 
 
 class _Account(Account):

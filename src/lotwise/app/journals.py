@@ -1,13 +1,14 @@
 """Where runs keep their journals, and how a command finds the one it is to read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
 from lotwise.engine.codec import Unfoldable
-from lotwise.store.journal import JournalError, Trouble
+from lotwise.store.journal import Journal, JournalError, Trouble
 
 RUNS = Path("runs")
 EXIT_CODES = {Trouble.IN_USE: UNSAFE, Trouble.FULL: UNAVAILABLE, Trouble.UNUSABLE: 2}
@@ -24,6 +25,19 @@ def fresh_journal() -> Path:
     """The path of a new journal: ./runs/run-001.journal, or the first number that is free."""
     taken = {path.stem for path in RUNS.glob("run-*.journal")}
     return RUNS / next(f"{name}.journal" for n in range(1, 10**6) if (name := f"run-{n:03}") not in taken)
+
+
+@contextmanager
+def kept_journal(path: Path) -> Iterator[Journal]:
+    """A journal to write, made when absent; one that was made here and in which nothing was written is
+    taken away again. Raises JournalError."""
+    new = not path.exists()
+    with Journal(path) as journal:
+        try:
+            yield journal
+        finally:
+            if new and not journal.count:
+                path.unlink(missing_ok=True)
 
 
 def newest_journal(among: Iterable[Path] = ()) -> Path:

@@ -1,35 +1,49 @@
-"""`lotwise run --feed kraken` and `--live`: who may trade, with how much, and then the loop."""
+"""`lotwise run --feed kraken` and `--live`: who may trade, where and with how much, and then the loop.
 
+Law: nothing is sent and no file is made before everything that can stand in the way has been looked at, and
+for real orders the person has said yes to the numbers.
+"""
+
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
-import numpy as np
 from filelock import Timeout
 from rich.console import Console
 
-from lotwise.app.accounts import account_name, lock_of, nonces_of
-from lotwise.app.journals import problem, unfoldable
-from lotwise.app.kraken import Place, clock, open_rest
-from lotwise.app.live import LIVE, PAPER, LiveRun, NoPairs, Ports, allotment_of, open_live
+from lotwise.app.accounts import check_account, lock_of, nonces_of
+from lotwise.app.findings import (
+    Finding,
+    Verdict,
+    check_clock,
+    check_key,
+    left_found,
+    money_found,
+    must,
+    pairs_found,
+    streams_found,
+    system_found,
+)
+from lotwise.app.journals import kept_journal, problem, unfoldable
+from lotwise.app.kraken import Place, clock, confirmed, open_rest, trouble
+from lotwise.app.live import LIVE, PAPER, LiveRun, NoPairs, Ports, open_live
+from lotwise.app.live_screen import LiveScreen, Notices, OnExchange
 from lotwise.app.loop import follow, until_stopped
 from lotwise.app.operator import Operator, serve
-from lotwise.app.screen import Screen
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
-from lotwise.app.summary import lines, summary
+from lotwise.app.summary import left_behind, lines, summary
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
-from lotwise.app.wire import OtherRun
-from lotwise.domain.values import plain
+from lotwise.app.wire import OtherRun, load_state, opened
 from lotwise.engine.codec import Unfoldable
 from lotwise.engine.records import Event, Record
 from lotwise.kraken.signature import Credentials
 from lotwise.store.journal import Journal, JournalError
 from lotwise.venues.kraken.account import Account
-from lotwise.venues.kraken.facts import clocks, key_info
+from lotwise.venues.kraken.facts import pairs, system
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
@@ -44,134 +58,170 @@ class Asked:
     as_json: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run begins with. key: None on paper."""
+
+    settings: Settings
+    place: Place
+    asked: Asked
+    path: Path
+    key: Credentials | None
+    notices: Notices
+
+    @property
+    def title(self) -> str:
+        """What kind of run this is, and where, when that is not Kraken."""
+        mode = PAPER if self.key is None else LIVE
+        return f"lotwise, {mode}{'' if self.place.is_kraken else f' at {self.place.name}, not Kraken'}"
+
+    @property
+    def caution(self) -> str:
+        """What kind of orders it makes."""
+        return "simulated orders on live prices" if self.key is None else "real orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found before the run. account: "" on paper; allotment: how much a run that begins may touch,
+    and the question whether it may (None: nothing is to be asked)."""
+
+    account: str = ""
+    allotment: Decimal | None = None
+    question: str | None = None
+
+
 def run_on_kraken(settings: Settings, place: Place, asked: Asked, path: Path) -> dict[str, Any]:
     """Run until stopped; the numbers of the end. Raises Problem with what stands in the way."""
-    key = load_credentials() if asked.live else None
-    console = Console(stderr=asked.as_json)
+    key, console = load_credentials() if asked.live else None, Console(stderr=asked.as_json)
+    start = Start(settings, place.with_streams(), asked, path, key, Notices(console, clock))
     try:
-        if key is None:
-            with Journal(path) as journal:
-                return _run(settings, place, asked, journal, console, None)
-        with lock_of(key), Journal(path) as journal:
-            return _run(settings, place, asked, journal, console, (key, nonces_of(key)))
+        with lock_of(key) if key else nullcontext(), kept_journal(path) as journal:
+            live = _run(start, journal, console)
+            return _ended(start, live, console)
     except Timeout:
         raise Problem("another lotwise run trades with this key; stop it first", UNSAFE) from None
-    except Unfoldable as bad:
-        raise unfoldable(path, bad) from None
-    except JournalError as trouble:
-        raise problem(trouble) from None
-
-
-def _run(
-    settings: Settings,
-    place: Place,
-    asked: Asked,
-    journal: Journal,
-    console: Console,
-    key: tuple[Credentials, Path] | None,
-) -> dict[str, Any]:
-    made: list[LiveRun] = []
-
-    async def work() -> None:
-        credentials, nonces = key or (None, None)
-        async with open_rest(place, credentials, nonces) as rest:
-            if asked.live:
-                await _check_clock(rest)
-            account = await _check_key(rest, credentials) if credentials is not None else ""
-            ports = Ports(
-                rest,
-                Line(place.public_stream, connect, clock, seed=1),
-                Line(place.private_stream, connect, clock, seed=2) if asked.live else None,
-                clock,
-                lambda text: click.echo(f"note: {text}", err=True),
-                account,
-            )
-            allotment = await _allowed(settings, ports, asked, journal)
-            live = await open_live(settings, journal, ports, allotment)
-            made.append(live)
-            operator = Operator(live.engine, live.inbox, clock)
-            live.background.append(partial(serve, operator, journal.path, ports.tell))
-            title = f"lotwise, {LIVE if asked.live else PAPER}: {', '.join(live.symbols)}"
-            nothing = np.array([], dtype=np.int64)
-            with Screen(console, live.engine, (title, _caution(asked)), nothing) as screen:
-
-                def watch(events: list[Event], records: list[Record]) -> None:
-                    screen.hear(clock(), records)
-
-                await follow(live, watch)
-
-    try:
-        until_stopped(work())
-    except (Refused, NoAnswer) as trouble:
-        raise Problem(f"Kraken: {trouble}", UNAVAILABLE) from None
+    except Unfoldable as wrong:
+        raise unfoldable(path, wrong) from None
+    except JournalError as no:
+        raise problem(no) from None
+    except (Refused, NoAnswer) as no:
+        raise trouble(no, place).problem from None
     except OtherRun as other:
         raise Problem(f"{other}. Give another --journal", UNSAFE) from None
     except NoPairs as none:
         raise Problem(str(none), UNAVAILABLE) from None
+
+
+def _run(start: Start, journal: Journal, console: Console) -> LiveRun:
+    """Look, ask outside of the loop (where Ctrl-C is an answer too), and trade until stopped."""
+    looked: list[Looked] = []
+    made: list[LiveRun] = []
+
+    async def look() -> None:
+        async with _calls(start) as rest:
+            looked.append(await _looked(start, rest, journal))
+
+    async def trade() -> None:
+        async with _calls(start) as rest:
+            ports = _ports(start, rest, looked[0].account)
+            live = await open_live(start.settings, journal, ports, looked[0].allotment)
+            made.append(live)
+            await _traded(start, live, console)
+
+    until_stopped(look())
+    if looked and (question := looked[0].question) is not None:
+        _agree(start, question)
+    if looked:
+        until_stopped(trade())
     if not made:
         raise Problem("stopped before the run began: nothing was sent", UNAVAILABLE)
-    result = summary(made[0].engine, journal.path, finished=False)
-    for line in lines(result):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    again = "--live" if asked.live else "--feed kraken"
-    console.print(
-        f"Stopped. Go on with: lotwise run {again} --journal {journal.path} and the same options",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return result
+    return made[0]
 
 
-def _caution(asked: Asked) -> str:
-    return "real orders" if asked.live else "simulated orders on live prices"
+def _calls(start: Start) -> AbstractAsyncContextManager[Rest]:
+    return open_rest(start.place, start.key, nonces_of(start.key) if start.key else None)
 
 
-async def _allowed(settings: Settings, ports: Ports, asked: Asked, journal: Journal) -> Decimal | None:
-    """How much a live run may touch: asks the person once, with the numbers. None: paper."""
-    if not asked.live:
-        return None
-    rest = ports.rest
-    if journal.count:
-        return Decimal(0)
-    asset = settings.stake_currency
-    balances = await Account(rest).balances()
-    available = balances[asset].number if asset in balances else Decimal(0)
-    allotment = allotment_of(settings, available)
-    if allotment <= 0:
-        held = ", ".join(str(amount) for amount in balances.values()) or "nothing"
-        raise Problem(
-            f"the account has no {asset} to trade with (it holds {held}); choose --stake", UNAVAILABLE
-        )
-    share = f"{plain(settings.live.fraction)} of {plain(available)} {asset}"
-    pairs = ", ".join(settings.pairs)
-    text = f"Real orders with {plain(allotment)} {asset} ({share}, live.fraction) on {pairs}."
-    if not asked.yes and not click.confirm(f"{text} Begin?", err=True):
+def _agree(start: Start, question: str) -> None:
+    """Raises Problem when the person does not want it."""
+    if start.asked.yes:
+        start.notices.note(question)
+    elif not confirmed(f"{question} Begin?"):
         raise Problem("nothing was begun", UNSAFE)
-    return allotment
 
 
-async def _check_clock(rest: Rest) -> None:
-    """Refuse a clock by which orders would come too late, or seem to."""
-    seen = await clocks(rest, clock)
-    if seen.wrong:
-        off = f"{seen.ahead / 1000:+.1f} s off Kraken's"
-        raise Problem(f"our clock is {off}: set it; orders carry a deadline", UNSAFE)
+async def _looked(start: Start, rest: Rest, journal: Journal) -> Looked:
+    """Raises Problem with what stands in the way; Refused, NoAnswer, Unfoldable."""
+    settings, place, key = start.settings, start.place, start.key
+    await check_clock(rest)
+    _tell(start, must(system_found(await system(rest), place)))
+    account = "" if key is None else await check_key(rest, key, place)
+    must([await streams_found(place, private=key is not None)])
+    listings = await pairs(rest, settings.pairs, clock())
+    held = {} if key is None else await Account(rest).balances()
+    _tell(start, must(await pairs_found(rest, settings, listings, held)))
+    if key is None:
+        return Looked()
+    if not journal.count:
+        money, allotment = await money_found(rest, settings, listings, held)
+        must([money])
+        where = "on Kraken" if place.is_kraken else f"at {place.name} (not Kraken)"
+        return Looked(account, allotment, f"Real orders {where} with {money.seen}.")
+    told, state = opened(journal), load_state(journal)
+    if told.mode == LIVE:
+        account = await check_account(account, told, state, rest)
+        if told.settings.get("stake_currency") == settings.stake_currency:
+            left = await left_found(rest, settings, listings, state)
+            must([left])
+            start.notices.note(left.seen if left.verdict is Verdict.FINE else f"{left.seen}: {left.remedy}")
+    return Looked(account)
 
 
-async def _check_key(rest: Rest, key: Credentials) -> str:
-    """Refuse a key that can withdraw, or of which that cannot be told; else a name of its account."""
-    try:
-        info = await key_info(rest)
-    except (Refused, NoAnswer) as trouble:
-        text = f"Kraken does not tell what the key may do ({trouble}): a live run needs to know"
-        raise Problem(text, UNSAFE if isinstance(trouble, Refused) else UNAVAILABLE) from None
-    if info.may_withdraw:
-        raise Problem("this key may withdraw money: make one that cannot; lotwise refuses it", UNSAFE)
-    if info.nonce_window:
-        raise Problem(
-            "this key has a nonce window: set it to 0 on Kraken's key page, or orders may double", UNSAFE
-        )
-    if info.lacks:
-        lacking = ", ".join(sorted(info.lacks))
-        raise Problem(f"this key lacks {lacking}: allow it on Kraken's key page", UNSAFE)
-    return account_name(info, key)
+def _tell(start: Start, findings: list[Finding]) -> None:
+    """Say what is no reason not to begin, but to be known."""
+    for finding in findings:
+        if finding.verdict is Verdict.WARNING:
+            start.notices.note(f"{finding.seen}: {finding.remedy}")
+
+
+def _ports(start: Start, rest: Rest, account: str) -> Ports:
+    place = start.place
+    return Ports(
+        rest,
+        Line(place.public_stream, connect, clock, seed=1),
+        Line(place.private_stream, connect, clock, seed=2) if start.key else None,
+        clock,
+        account,
+        start.notices.standing,
+    )
+
+
+async def _traded(start: Start, live: LiveRun, console: Console) -> None:
+    """The loop, watched."""
+    title = f"{start.title}: {', '.join(live.symbols)}"
+    real, path = start.key is not None, start.path
+    shown = OnExchange(start.notices, live.feed.quotes, real, path)
+    live.background.append(partial(serve, Operator(live.engine, live.inbox, clock), path, start.notices.note))
+    with LiveScreen(console, live.engine, (title, start.caution), shown) as screen:
+        live.background.append(screen.keep)
+
+        def watch(_: list[Event], records: list[Record]) -> None:
+            screen.hear(records)
+
+        await follow(live, watch)
+
+
+def _ended(start: Start, live: LiveRun, console: Console) -> dict[str, Any]:
+    """The numbers of the end, and how to go on."""
+    result = {**summary(live.engine, start.path, finished=False), "exchange": start.place.name}
+    again = f"--{'live' if start.key else 'feed kraken'} --journal {start.path}"
+    words = " ".join(filter(None, ("lotwise run", again, start.place.options)))
+    where = "" if start.place.is_kraken else f" All of it was at {start.place.name}, not Kraken."
+    for line in (
+        *lines(result),
+        *left_behind(live.engine, start.key is not None),
+        f"Stopped.{where} Go on with: {words} and the same options",
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return result

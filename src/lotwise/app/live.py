@@ -12,20 +12,23 @@ from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.wire import OtherRun, exchange_of, load_state, opened, plan_of
 from lotwise.domain.market import FeeAsset, Market, Quote, market_of
-from lotwise.domain.values import EXACT, Amount, Time, round_down
+from lotwise.domain.orders import RejectionKind
+from lotwise.domain.values import Amount, Time
 from lotwise.engine.codec import encode
 from lotwise.engine.engine import Engine
 from lotwise.engine.fold import apply
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Panic, Record
 from lotwise.engine.state import State
+from lotwise.kraken.errors import rejection_of
 from lotwise.markets import Unknown, UnknownMarket
 from lotwise.store.journal import Journal
 from lotwise.venues.kraken.facts import pairs, token
 from lotwise.venues.kraken.feed import LiveFeed, Outlet, Watched
 from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler
-from lotwise.venues.kraken.rest import Rest
+from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
+from lotwise.venues.kraken.rules import RuleBook, same
 from lotwise.venues.kraken.stream import Line
 from lotwise.venues.kraken.stream_private import AccountOutlet, PrivateStream
 from lotwise.venues.kraken.venue import KrakenVenue
@@ -44,9 +47,10 @@ class Ports:
     public: Line
     private: Line | None
     clock: Callable[[], Time]
-    tell: Callable[[str], None]
     account: str = ""
     """A name of the account that tells nothing of it; "" on paper."""
+    standing: Callable[[str, str | None], None] = lambda subject, trouble: None
+    """Told how a subject ("prices", "account", "books", "key") stands from now on; None: all is well."""
 
 
 class NoPairs(Exception):
@@ -64,6 +68,7 @@ class LiveRun:
     feed: LiveFeed
     symbols: tuple[str, ...]
     background: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
+    notice: Callable[[list[Record]], None] = lambda records: None
 
     async def shown(self, event: Event) -> AsyncIterator[Event]:
         """What the engine is to see of an event: on the simulated venue a moment is played out there, and
@@ -133,8 +138,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
     plan = _plan(settings, state.run_id, listings)
     inbox, engine = Inbox(), Engine(plan, state, {})
     for symbol, told in listings.items():
-        before = state.listed.get(symbol)
-        if before is None or _rules(before) != _rules(told):
+        if not same(state.listed.get(symbol), told):
             inbox.put([told])
     loaded = load_strategy(settings.strategy)
     window = plan.risks.window if plan.risks.swing is not None else None
@@ -147,22 +151,23 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         engine.brackets,
         partial(_fees, engine, listings),
         state.listed,
-        keeper.ask if keeper else lambda: None,
-        lambda why: ports.tell(f"market data lost: {why}"),
+        partial(_connected, ports, "prices", keeper),
+        partial(ports.standing, "prices"),
     )
     feed = LiveFeed(watched, ports.rest, ports.public, outlet, after=state.time)
-    run = LiveRun(engine, venue, journal, inbox, feed, watched.symbols)
+    book = RuleBook(ports.rest, state.listed, ports.clock, inbox.put)
+    run = LiveRun(engine, venue, journal, inbox, feed, watched.symbols, notice=book.notice)
     await feed.load()
     _take_up(run)
-    run.background = [partial(_after, keeper, feed.run)]
+    run.background = [partial(_after, keeper, feed.run), book.keep]
     if isinstance(venue, KrakenVenue):
         inbox.put(venue.resume())
         assert keeper is not None and ports.private is not None
         outlet_of_account = AccountOutlet(
             inbox.put,
             partial(_ours, state),
-            connected=keeper.ask,
-            lost=lambda why: ports.tell(f"account's stream lost: {why}"),
+            connected=partial(_connected, ports, "account", keeper),
+            lost=partial(ports.standing, "account"),
         )
         private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
         run.background += [venue.search, keeper.keep, private.run]
@@ -209,7 +214,22 @@ def _venue(
         return None, SimulatedVenue(exchange_of(settings, engine.state), engine.rules)
     venue = KrakenVenue(ports.rest, ports.clock, engine.state, inbox.put)
     reconciler = Reconciler(venue, engine.state, ports.clock)
-    return Bookkeeper(reconciler, inbox, ports.clock, ports.tell), venue
+    return Bookkeeper(reconciler, inbox, ports.clock, partial(_compared, ports)), venue
+
+
+def _connected(ports: Ports, subject: str, keeper: Bookkeeper | None) -> None:
+    """A stream is there again: what it did not tell meanwhile, a comparison does."""
+    ports.standing(subject, None)
+    if keeper is not None:
+        keeper.ask()
+
+
+def _compared(ports: Ports, trouble: Refused | NoAnswer | None) -> None:
+    """How the books stand, and the key: Kraken says whether it may ask."""
+    ports.standing("books", None if trouble is None else str(trouble))
+    words = trouble.texts if isinstance(trouble, Refused) else ()
+    refused = [text for text in words if rejection_of(text).kind is RejectionKind.PERMISSION]
+    ports.standing("key", refused[0] if refused else None)
 
 
 def _take_up(run: LiveRun) -> None:
@@ -238,21 +258,3 @@ def _ours(state: State, client_id: str) -> bool:
 def _fees(engine: Engine, listings: Mapping[str, Listed], symbol: str) -> tuple[Decimal, Decimal]:
     told = engine.state.listed.get(symbol) or listings[symbol]
     return told.maker_fee, told.taker_fee
-
-
-def _rules(told: Listed) -> tuple[object, ...]:
-    """What of a listing matters for orders: not when it was read."""
-    listing = told.listing
-    numbers = (
-        listing.tick_size,
-        listing.lot_step,
-        listing.min_quantity,
-        listing.min_notional,
-        listing.max_quantity,
-    )
-    return (*numbers, told.maker_fee, told.taker_fee, told.status)
-
-
-def allotment_of(settings: Settings, available: Decimal) -> Decimal:
-    """How much of what is available a first live run may touch."""
-    return round_down(EXACT.multiply(available, settings.live.fraction), Decimal("0.00000001"))

@@ -83,6 +83,7 @@ async def follow(live: "LiveRun", watch: LiveWatch) -> None:
                     await answer(live.engine, live.venue, moment, shown)
             moment.end(live.engine.state)
             live.journal.commit()
+            live.notice(moment.records)
             watch(events, moment.records)
     finally:
         live.journal.commit()

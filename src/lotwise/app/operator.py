@@ -122,6 +122,10 @@ def _receipt(state: State, word: str, open_before: list[str], sold: list[Fill]) 
             {"symbol": symbol, "quantity": held.position.quantity, "stuck": held.stuck}
             for symbol, held in sorted(state.holdings.items())
         ],
+        "balances": {
+            asset: {"total": state.ledger.total(asset).number, "free": state.ledger.free(asset).number}
+            for asset in sorted(state.ledger.assets())
+        },
     }
 
 

@@ -43,9 +43,17 @@ def _value(name: str) -> str:
 
 
 def _from_keyring(name: str) -> str:
-    """The keyring's, where the package is installed (it is no dependency)."""
+    """The keyring's, where the package is installed (it is no dependency) and the system has one. Raises
+    Problem for one that is locked or broken."""
     if find_spec("keyring") is None:
         return ""
     import keyring
+    from keyring.errors import KeyringError, NoKeyringError
 
-    return keyring.get_password(KEYRING, name) or ""
+    try:
+        return keyring.get_password(KEYRING, name) or ""
+    except NoKeyringError:
+        return ""
+    except KeyringError as trouble:
+        text = f"the system's keyring does not give {name} ({type(trouble).__name__})"
+        raise Problem(f"{text}: unlock it, or set {name} in the environment") from None

@@ -55,7 +55,7 @@ def may_trade(wish: Wish) -> Rung:
     """The run may enter: nobody has restricted it."""
     trading = wish.state.trading
     return Rung(
-        "run unrestricted", trading is Trading.ACTIVE, trading, Trading.ACTIVE, "lift the restriction"
+        "run unrestricted", trading is Trading.ACTIVE, trading, Trading.ACTIVE, "`lotwise panic lift`"
     )
 
 

@@ -25,12 +25,14 @@ from lotwise.domain.sizing import Refused, Sized, least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time
 from lotwise.engine.checks import LADDER, STANDING, Wish, busy_pairs, climb, edge, share_rung
 from lotwise.engine.exits import at_once, exit_prices
+from lotwise.engine.fold import impossible
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
     Decided,
     Deposited,
     Event,
+    Impossible,
     Learned,
     Listed,
     Marked,
@@ -110,7 +112,7 @@ class Engine(Seller):
                 source = self._rules_told(event)
             case Deposited():
                 source = self._moved(event)
-            case Restricted() | Reconciled() | Unexplained():
+            case Restricted() | Reconciled() | Unexplained() | Impossible():
                 source = iter([self._write(event)])
             case Panic():
                 source = self._panic(event)
@@ -291,6 +293,10 @@ class Engine(Seller):
 
     def _report(self, report: Report) -> Iterator[Record]:
         """What became of an order: book it, learn from it, then leave what it leaves open."""
+        why = impossible(self.state, report)
+        if why is not None:
+            yield self._write(Impossible(str(report), why, report.time))
+            return
         before = self.state.order(report.client_id)
         if after(before, report) is before:
             return

@@ -14,6 +14,7 @@ from lotwise.domain.orders import (
     Canceled,
     Expired,
     Fill,
+    ImpossibleReport,
     OrderState,
     ProvenAbsent,
     Purpose,
@@ -31,6 +32,7 @@ from lotwise.engine.records import (
     Deposited,
     Extent,
     Freed,
+    Impossible,
     Learned,
     Listed,
     Marked,
@@ -48,7 +50,17 @@ from lotwise.engine.records import (
 )
 from lotwise.engine.state import RESTING, WAITING, Episode, Holding, State, Unfilled
 from lotwise.ledger.positions import COST_UNIT, Position, after_fill, after_withdrawal
-from lotwise.ledger.postings import deposit, post, release, reserve, settlement, top_up
+from lotwise.ledger.postings import (
+    Ledger,
+    Overdrawn,
+    Unbalanced,
+    deposit,
+    post,
+    release,
+    reserve,
+    settlement,
+    top_up,
+)
 
 DAY = 86_400_000
 LOSSES_KEPT = 32  # more of a pair than any guard counts
@@ -113,6 +125,10 @@ def apply(state: State, record: Record) -> None:
             state.time = record.time
         case Unexplained():
             state.unexplained = record.why
+            state.time = record.time
+        case Impossible():
+            if state.trading is Trading.ACTIVE:
+                state.trading = Trading.REDUCING
             state.time = record.time
         case Reconciled():
             state.reconciled, state.unexplained = record, None
@@ -213,7 +229,7 @@ def _report(state: State, report: Report) -> None:
     if reported is known:
         return
     if isinstance(report, Fill):
-        state.ledger = post(post(state.ledger, top_up(state.ledger, report)), settlement(report))
+        state.ledger = _settled(state.ledger, report)
         _book(state, report)
     elif isinstance(report, Accepted):
         state.totals.accepted += 1
@@ -227,6 +243,21 @@ def _report(state: State, report: Report) -> None:
     else:
         state.ended.pop(report.client_id, None)
         state.orders[report.client_id] = reported
+
+
+def impossible(state: State, report: Report) -> str | None:
+    """Why a report cannot be true of the orders and the money that we have; None: it can."""
+    try:
+        known = state.order(report.client_id)
+        if after(known, report) is not known and isinstance(report, Fill):
+            _settled(state.ledger, report)
+    except (ImpossibleReport, Overdrawn, Unbalanced) as no:
+        return str(no)
+    return None
+
+
+def _settled(ledger: Ledger, fill: Fill) -> Ledger:
+    return post(post(ledger, top_up(ledger, fill)), settlement(fill))
 
 
 def _refuse(holding: Holding, purpose: Purpose, no: Rejected) -> None:

@@ -157,7 +157,17 @@ class Rescue:
     time: Time
 
 
-Notice = Reconciled | Unexplained | Restricted
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """Something that cannot be, if this program and the exchange are right: kept as evidence and not acted
+    upon. From here on nothing is bought until the owner says otherwise."""
+
+    what: str
+    why: str
+    time: Time
+
+
+Notice = Reconciled | Unexplained | Restricted | Impossible
 """What is only to be written down and remembered."""
 
 Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Panic | Rescue
@@ -321,6 +331,7 @@ Record = (
     | Panic
     | Reconciled
     | Unexplained
+    | Impossible
     | Report
 )
 Command = Submit | Cancel

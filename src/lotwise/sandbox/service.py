@@ -125,8 +125,11 @@ async def running(asked: Sandbox) -> AsyncIterator[Running]:
             ending.callback(store.close)
         core = begun(asked, store, wall_time() if asked.start is None else asked.start, still)
         if asked.start is None and not still:
-            core.advance(max(core.time, wall_time()))  # to build a world, or to catch up, takes its time
-        clock = Clock(core.time, speed)
+            # Its clock passes from here on: to build a world and to catch up took their time.
+            clock = Clock(max(core.time, wall_time()), speed)
+            core.advance(clock.now())
+        else:
+            clock = Clock(core.time, speed)
         faults = Faults(asked.plan.faults, asked.world.seed, core.time)
         for due in asked.plan.changes:
             check(core, due.change)

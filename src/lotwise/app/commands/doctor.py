@@ -2,56 +2,68 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from lotwise.app.accounts import own_nonces
+from lotwise.app.accounts import account_name, own_nonces
+from lotwise.app.findings import (
+    Finding,
+    Verdict,
+    bad,
+    bounds_found,
+    clock_found,
+    fine,
+    key_found,
+    left_found,
+    listings_found,
+    money_found,
+    pairs_found,
+    streams_found,
+    system_found,
+    unanswered,
+    warning,
+)
 from lotwise.app.journals import RUNS
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings, load_settings
-from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
-from lotwise.domain.values import plain
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.which_journal import JOURNAL, which_journal
+from lotwise.domain.values import Amount, plain
 from lotwise.engine.records import Listed
 from lotwise.kraken.signature import Credentials
+from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.captures import PRIVATE, PUBLIC, Redactor, capture
-from lotwise.venues.kraken.facts import clocks, key_info, pairs
+from lotwise.venues.kraken.facts import Clocks, account_fees, clocks, key_info, pairs, system
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
 SLOW = 2_000
 ROOM = 200_000_000
 """Bytes of free disk below which a journal may soon fail."""
 
-DAY = 86_400_000
+REACHED = "Kraken"
+"""The row without which there are no others."""
 
-
-class Verdict(StrEnum):
-    FINE = "fine"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One row: what was looked at, how it is, what was seen, and the remedy where one is needed."""
-
-    check: str
-    verdict: Verdict
-    seen: str
-    remedy: str = ""
+Answer = TypeVar("Answer")
 
 
 @click.command(name="doctor")
 @click.option("--config", type=click.Path(path_type=Path), help="A config.json or .toml.")
 @click.option("--preset", help="The preset of the run that is to be live.")
+@click.option("--stake", help="The currency to spend, such as USD: the pairs follow.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The journal that the run is to write. Default: the newest with real orders in ./runs is looked at.",
+)
 @click.option(
     "--capture",
     "folder",
@@ -64,180 +76,172 @@ class Finding:
 def command(
     config: Path | None,
     preset: str | None,
+    stake: str | None,
+    journal: Path | None,
     folder: Path | None,
-    base_url: str,
+    base_url: str | None,
     ws_url: str | None,
     as_json: bool,
 ) -> None:
     """Look at everything that a live run needs, without placing an order.
 
-    Ends with 0 when all is fine or only a warning is left, 3 when a live run would be refused, 4 when the
-    exchange cannot be asked.
+    Ends as a live run would: with 0 when it could begin (though warnings are left), 2 without a key, 3 where
+    it would be refused for safety, 4 when the exchange cannot be asked or there is nothing to trade with.
     """
-    settings = load_settings(config, preset, {})
-    found = asyncio.run(examine(settings, Place(base_url, ws_url), folder))
+    settings = load_settings(config, preset, {"stake_currency": stake})
+    place = Place(base_url, ws_url)
+    found = asyncio.run(_examined(settings, place, journal, folder))
     if as_json:
-        click.echo(to_json({"findings": found, "fine": all(f.verdict is not Verdict.BAD for f in found)}))
+        well = all(finding.verdict is not Verdict.BAD for finding in found)
+        click.echo(to_json({"findings": found, "fine": well, "exchange": place.name}))
     else:
         _show(found)
-    bad = [finding for finding in found if finding.verdict is Verdict.BAD]
-    if bad:
-        raise SystemExit(UNAVAILABLE if bad[0].check == "Kraken" else UNSAFE)
+    code = next((finding.code for finding in found if finding.verdict is Verdict.BAD), 0)
+    if code:
+        raise SystemExit(code)
 
 
-async def examine(settings: Settings, place: Place, folder: Path | None = None) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Whom to ask, and for which run."""
+
+    rest: Rest
+    place: Place
+    key: Credentials | None
+    settings: Settings
+    journal: Path | None
+
+    async def asked(self, check: str, answer: Awaitable[Answer]) -> Answer | Finding:
+        """The answer, or the finding that there is none."""
+        try:
+            return await answer
+        except (Refused, NoAnswer) as no:
+            return unanswered(check, no, self.place)
+
+
+async def _examined(
+    settings: Settings, place: Place, journal: Path | None, folder: Path | None
+) -> list[Finding]:
     """All rows, in the order in which one would mend them."""
     key, found = _key()
-    found += _disk()
+    found.append(_disk())
     with own_nonces(key) if key else nullcontext() as nonces:
         async with open_rest(place, key, nonces) as rest:
-            found += await _of_kraken(rest, settings)
-            if folder is not None and all(f.check != "Kraken" or f.verdict is Verdict.FINE for f in found):
-                found += await _asked("capture", lambda: _captures(rest, settings, folder))
-    return found
+            look = Look(rest, place, key, settings, journal)
+            seen = await look.asked(REACHED, clocks(rest, clock))
+            if isinstance(seen, Finding):
+                return [*found, seen]
+            found += [*_reached(seen, place), *await _of_kraken(look)]
+            if folder is not None:
+                found += await _captures(look, folder)
+            return found
 
 
-async def _of_kraken(rest: Rest, settings: Settings) -> list[Finding]:
-    found = await _asked("Kraken", lambda: _clock(rest))
-    if found[0].verdict is Verdict.BAD:
+async def _of_kraken(look: Look) -> list[Finding]:
+    """How the exchange is, what the key may do, and then what a run could do."""
+    rest, place = look.rest, look.place
+    told = await look.asked("status", system(rest))
+    found = [told] if isinstance(told, Finding) else system_found(told, place)
+    if place.ws_url is None and not place.is_kraken:
+        found.append(warning("streams", "not looked at", "give --ws-url too, as a run needs it"))
+    else:
+        found.append(await streams_found(place.with_streams(), private=look.key is not None))
+    if look.key is None:
+        return found + await _of_market(look, None, None)
+    info = await look.asked("key", key_info(rest))
+    if isinstance(info, Finding):
+        return [*found, info, *await _of_market(look, None, None)]
+    found += [*key_found(info), *bounds_found(info, clock())]
+    held = await look.asked("money", Account(rest).balances())
+    if isinstance(held, Finding):
+        return [*found, held, *await _of_market(look, None, None)]
+    return found + await _of_market(look, held, account_name(info, look.key))
+
+
+async def _of_market(look: Look, held: Mapping[str, Amount] | None, account: str | None) -> list[Finding]:
+    """Pairs, rules and fees; with a key the money and the journal too."""
+    rest, settings = look.rest, look.settings
+    listings = await look.asked("pairs", pairs(rest, settings.pairs, clock()))
+    if isinstance(listings, Finding):
+        return [listings]
+    absent = await look.asked("pairs", pairs_found(rest, settings, listings, held or {}))
+    found = [absent] if isinstance(absent, Finding) else absent
+    found += [_pair(symbol, listed) for symbol, listed in listings.items()]
+    if listings:
+        confirmed = await look.asked("fees", account_fees(rest, list(listings)))
+        found.append(listings_found(settings, listings))
+        found.append(confirmed if isinstance(confirmed, Finding) else _fees(look, listings, confirmed))
+    if held is None or account is None or not listings:
         return found
-    found += await _asked("status", lambda: _status(rest))
-    if rest.has_key:
-        found += await _asked("key", lambda: _permissions(rest))
-    return found + await _asked("pairs", lambda: _pairs(rest, settings))
-
-
-async def _asked(check: str, ask: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
-    """The findings, or the one that Kraken could not be asked."""
-    try:
-        return await ask()
-    except Refused as no:
-        return [Finding(check, Verdict.BAD, ", ".join(no.texts), "see what Kraken says, and ask again")]
-    except NoAnswer as trouble:
-        remedy = "is the network there, and the address right (--base-url)? Then ask again"
-        return [Finding(check, Verdict.BAD, str(trouble), remedy)]
+    which = await look.asked(JOURNAL, which_journal(rest, look.journal, account))
+    if isinstance(which, Finding):
+        return [*found, which]
+    if which.state is not None:
+        left = await look.asked("money", left_found(rest, settings, listings, which.state))
+        return [*found, which.finding, left]
+    money = await look.asked("money", money_found(rest, settings, listings, held))
+    return [*found, which.finding, money if isinstance(money, Finding) else money[0]]
 
 
 def _key() -> tuple[Credentials | None, list[Finding]]:
     try:
-        return load_credentials(), [Finding("key given", Verdict.FINE, "yes")]
+        return load_credentials(), [fine("key given", "yes")]
     except Problem as no:
-        return None, [Finding("key given", Verdict.BAD, "no", no.message)]
+        return None, [bad("key given", "no key can be read", no.message, no.exit_code)]
 
 
-def _disk() -> list[Finding]:
-    place = RUNS if RUNS.exists() else Path()
-    free = shutil.disk_usage(place).free
-    verdict = Verdict.FINE if free >= ROOM else Verdict.BAD
-    remedy = (
-        "" if verdict is Verdict.FINE else "free some space: an order is sent only once it is written down"
-    )
-    return [Finding("disk", verdict, f"{free // 1_000_000:,} MB free", remedy)]
+def _disk() -> Finding:
+    free = shutil.disk_usage(RUNS if RUNS.exists() else Path()).free
+    seen = f"{free // 1_000_000:,} MB free"
+    if free >= ROOM:
+        return fine("disk", seen)
+    return bad("disk", seen, "free some space: an order is sent only once it is written down", UNAVAILABLE)
 
 
-async def _clock(rest: Rest) -> list[Finding]:
-    seen = await clocks(rest, clock)
+def _reached(seen: Clocks, place: Place) -> list[Finding]:
+    took, what = f"{seen.took} ms", "orders have five seconds to arrive; a nearer machine is safer"
     return [
-        Finding("Kraken", Verdict.FINE, "answers"),
-        Finding(
-            "latency",
-            Verdict.WARNING if seen.took > SLOW else Verdict.FINE,
-            f"{seen.took} ms",
-            "orders have five seconds to arrive; a nearer machine is safer" if seen.took > SLOW else "",
-        ),
-        Finding(
-            "clock",
-            Verdict.BAD if seen.wrong else Verdict.FINE,
-            f"{seen.ahead / 1000:+.1f} s from Kraken's",
-            "set the clock (NTP): orders carry a deadline" if seen.wrong else "",
-        ),
+        fine(REACHED, f"{place.name} answers"),
+        warning("latency", took, what) if seen.took > SLOW else fine("latency", took),
+        clock_found(seen),
     ]
-
-
-async def _status(rest: Rest) -> list[Finding]:
-    told = await rest.public("SystemStatus")
-    status = str(told.get("status")) if isinstance(told, dict) else "unknown"
-    fine = status == "online"
-    remedy = "" if fine else "wait: entries are refused until Kraken is online (status.kraken.com)"
-    return [Finding("status", Verdict.FINE if fine else Verdict.WARNING, status, remedy)]
-
-
-async def _permissions(rest: Rest) -> list[Finding]:
-    info = await key_info(rest)
-    found = [
-        Finding(
-            "key may withdraw", Verdict.BAD, "yes", "make a key without that permission: lotwise refuses it"
-        )
-        if info.may_withdraw
-        else Finding("key may withdraw", Verdict.FINE, "no"),
-        Finding(
-            "key may trade",
-            Verdict.BAD,
-            f"lacks {', '.join(sorted(info.lacks))}",
-            "allow it on Kraken's key page",
-        )
-        if info.lacks
-        else Finding("key may trade", Verdict.FINE, "yes"),
-        Finding(
-            "key's nonce window",
-            Verdict.BAD,
-            str(info.nonce_window),
-            "set it to 0 on Kraken's key page: within a window an order that the network doubles is two",
-        )
-        if info.nonce_window
-        else Finding("key's nonce window", Verdict.FINE, "0"),
-        Finding("key's addresses", Verdict.FINE, "restricted")
-        if info.address_bound
-        else Finding("key's addresses", Verdict.WARNING, "any", "bind the key to this machine's address"),
-    ]
-    left = None if info.valid_until is None else info.valid_until - clock()
-    if left is None:
-        found.append(
-            Finding("key's expiry", Verdict.WARNING, "never", "give it an end, and a date to renew it")
-        )
-    else:
-        verdict = Verdict.BAD if left <= 0 else Verdict.WARNING if left < 7 * DAY else Verdict.FINE
-        found.append(
-            Finding("key's expiry", verdict, f"in {left // DAY} days", "" if left > 7 * DAY else "renew it")
-        )
-    return found
-
-
-async def _pairs(rest: Rest, settings: Settings) -> list[Finding]:
-    told = await pairs(rest, settings.pairs, clock())
-    absent = [symbol for symbol in settings.pairs if symbol not in told]
-    found = []
-    if absent:
-        remedy = (
-            "take them out of `pairs`; an account of the EEA has no USDT pairs: try another stake_currency"
-        )
-        found.append(
-            Finding("pairs", Verdict.WARNING if told else Verdict.BAD, f"none of {', '.join(absent)}", remedy)
-        )
-    for symbol, listed in told.items():
-        found.append(_pair(symbol, listed))
-    return found
 
 
 def _pair(symbol: str, listed: Listed) -> Finding:
     fees = f"fees {plain(listed.maker_fee.scaleb(2))} % / {plain(listed.taker_fee.scaleb(2))} %"
     least = f"minimum {plain(listed.listing.min_quantity)} {symbol.partition('/')[0]}"
-    open_ = listed.status == "online"
-    verdict = Verdict.FINE if open_ else Verdict.WARNING
-    remedy = "" if open_ else "wait, or take it out of `pairs`: nothing is bought there until it is online"
-    return Finding(symbol, verdict, f"{listed.status}, {least}, {fees}", remedy)
+    seen = f"{listed.status}, {least}, {fees}"
+    if listed.status == "online":
+        return fine(symbol, seen)
+    return warning(
+        symbol, seen, "wait, or take it out of `pairs`: nothing is bought there until it is online"
+    )
 
 
-async def _captures(rest: Rest, settings: Settings, folder: Path) -> list[Finding]:
+def _fees(look: Look, listings: Mapping[str, Listed], confirmed: Mapping[str, object]) -> Finding:
+    """Whose fees are reckoned with."""
+    assumed = [symbol for symbol in listings if symbol not in confirmed]
+    if not assumed:
+        return fine("fee tier", "this account's, as Kraken tells (TradeVolume)")
+    seen = f"assumed: the dearest tier's for {', '.join(assumed)}"
+    if look.key is None:
+        return warning("fee tier", seen, "give a key: Kraken tells an account's own fees to that alone")
+    return warning("fee tier", seen, "Kraken does not tell this key: ask again later; orders may cost less")
+
+
+async def _captures(look: Look, folder: Path) -> list[Finding]:
     """Kraken's answers saved, and whether we read them."""
-    redactor = Redactor(await pairs(rest, settings.pairs, clock()))
-    found: list[Finding] = []
+    rest = look.rest
+    listings = await look.asked("capture", pairs(rest, look.settings.pairs, clock()))
+    if isinstance(listings, Finding):
+        return [listings]
+    redactor, found = Redactor(listings), []
     for endpoint in (*PUBLIC, *(PRIVATE if rest.has_key else ())):
-        found += await _asked(f"capture {endpoint}", partial(_capture, rest, endpoint, redactor, folder))
+        found.append(await look.asked(f"capture {endpoint}", _capture(rest, endpoint, redactor, folder)))
     return found
 
 
-async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) -> list[Finding]:
+async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) -> Finding:
     told = await capture(rest, endpoint, redactor)
     file = folder / f"{endpoint}.json"
     try:
@@ -247,9 +251,9 @@ async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) 
         raise Problem(f"{file}: {trouble.strerror}", UNAVAILABLE) from None
     check, seen = f"capture {endpoint}", f"{told.read} read, saved in {file}"
     if told.problem is None:
-        return [Finding(check, Verdict.FINE, seen)]
-    remedy = "our reading of Kraken is wrong here: look through the file, and report it"
-    return [Finding(check, Verdict.WARNING, f"{seen}, then {told.problem}", remedy)]
+        return fine(check, seen)
+    what = "our reading of Kraken is wrong here: look through the file, and report it"
+    return warning(check, f"{seen}, then {told.problem}", what)
 
 
 def _show(found: list[Finding]) -> None:

@@ -1,7 +1,7 @@
 """`lotwise panic`: stop entries, cancel our orders, or sell all that we hold: told first, then done."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -9,22 +9,25 @@ from typing import Any
 
 import click
 
-from lotwise.app.books import folded, live_journal
+from lotwise.app.accounts import own_nonces
+from lotwise.app.books import asked_after, folded, live_journal
 from lotwise.app.journals import journal_option, problem, unfoldable
-from lotwise.app.kraken import Place, clock, open_rest, place_options
+from lotwise.app.kraken import Place, clock, confirmed, open_rest, place_options, trouble
 from lotwise.app.live import LIVE, PAPER
 from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask, listener
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import money, money_up
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
-from lotwise.domain.values import EXACT, plain, round_up
+from lotwise.domain.values import EXACT, Side, plain, round_up
 from lotwise.engine.codec import Unfoldable
-from lotwise.engine.records import Extent
+from lotwise.engine.records import Extent, Trading
 from lotwise.engine.state import State
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import ticker_of
+from lotwise.kraken.rest_account import OPEN, OrderInfo
 from lotwise.store.journal import JournalError
+from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
 MEANING = {
@@ -54,7 +57,8 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a word would do, and to which run."""
+    """What a word would do, and to which run. unasked: why Kraken was not asked what became of its orders
+    since it was on; None: it was, or the run is on and knows."""
 
     asked: str
     journal: str
@@ -62,6 +66,7 @@ class Preview:
     trading: str
     cancels: list[dict[str, Any]]
     sales: list[Sale]
+    unasked: str | None
 
 
 @click.command(name="panic")
@@ -71,7 +76,7 @@ class Preview:
 @place_options
 @json_option
 def command(
-    word: str, yes: bool, journal: Path | None, base_url: str, ws_url: str | None, as_json: bool
+    word: str, yes: bool, journal: Path | None, base_url: str | None, ws_url: str | None, as_json: bool
 ) -> None:
     """Stop a run on Kraken, as far as you say.
 
@@ -79,7 +84,9 @@ def command(
     flatten: sell all that we hold, at the market. lift: go on as before. What will be done is shown first,
     and then what was done. The running process is asked; when it does not answer in 2 seconds it is ended,
     and this command acts in its place (a run on paper is only asked: nothing of it is real). Orders and coins
-    that are not the bot's are left alone. Ends with 0 when it is done, 3 when something is left.
+    that are not the bot's are left alone. Before a run is ended all that this command needs of Kraken, the
+    key and the journal is tried; where that fails the run is left as it is. Ends with 0 when it is done, 3
+    when it is not, or not all of it.
     """
     path, place = journal or live_journal(), Place(base_url, ws_url)
     try:
@@ -87,20 +94,20 @@ def command(
         if not as_json:
             click.echo("\n".join(_told(preview)))
         result: dict[str, Any] = {"preview": preview, "receipt": None}
-        if not yes and (as_json or not click.confirm("Do it?")):
-            click.echo("Nothing was done. Add --yes to do it.", err=True)
-        else:
+        if yes or (not as_json and confirmed("Do it?")):
             result["receipt"] = _carried_out(word, path, place, preview.mode)
     except Unfoldable as bad:
         raise unfoldable(path, bad) from None
-    except JournalError as trouble:
-        raise problem(trouble) from None
+    except JournalError as no:
+        raise problem(no) from None
     receipt = result["receipt"]
     if as_json:
         click.echo(to_json(result))
     elif receipt is not None:
         click.echo("\n".join(_done(receipt, path)))
-    if receipt is not None and not receipt["done"]:
+    if receipt is None:
+        click.echo("Nothing was done. Add --yes to do it.", err=True)
+    if receipt is None or not receipt["done"]:
         raise SystemExit(UNSAFE)
 
 
@@ -111,34 +118,67 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
         raise Problem(f"{path} is of a run on candles ({opened.mode}): there is nothing to stop")
     if opened.mode == PAPER and listener(path) is None:
         raise Problem(f"{path} is of a run on paper, and no run answers: nothing to stop", UNAVAILABLE)
-    cancels, sales = [], []
+    cancels: list[dict[str, Any]] = []
+    sales: list[Sale] = []
+    infos: dict[str, OrderInfo] = {}
+    unasked = None
     if word in (Extent.ORDERS, Extent.FLATTEN):
-        orders = [known.order for known in state.orders.values()]
+        if listener(path) is None:
+            infos, unasked = await _meanwhile(state, place)
+        ended = {name for name, info in infos.items() if info.status != OPEN}
         names = ("client_id", "symbol", "side", "quantity", "price", "trigger")
+        orders = [known.order for name, known in state.orders.items() if name not in ended]
         cancels = [{name: getattr(order, name) for name in names} for order in orders]
     if word == Extent.FLATTEN:
+        held = _held(state, infos)
         async with open_rest(place) as rest:
-            sales = [await _sale(symbol, state, rest) for symbol in sorted(state.holdings)]
-    return Preview(word, str(path), opened.mode, state.trading.value, cancels, sales)
+            sales = [await _sale(symbol, held[symbol], state, rest) for symbol in sorted(held)]
+    return Preview(word, str(path), opened.mode, state.trading.value, cancels, sales, unasked)
 
 
-async def _sale(symbol: str, state: State, rest: Rest) -> Sale:
-    holding, told = state.holdings[symbol], state.listed.get(symbol)
-    quantity = holding.position.quantity
+async def _meanwhile(state: State, place: Place) -> tuple[dict[str, OrderInfo], str | None]:
+    """What became of the open orders of a run that is not on, as Kraken says now; or why it was not asked."""
+    try:
+        key = load_credentials()
+        with own_nonces(key) as nonces:
+            async with open_rest(place, key, nonces) as rest:
+                return await asked_after(state, Account(rest)), None
+    except Problem as no:
+        return {}, no.message
+    except (Refused, NoAnswer) as no:
+        return {}, trouble(no, place).seen
+
+
+def _held(state: State, infos: Mapping[str, OrderInfo]) -> dict[str, Decimal]:
+    """What is held of each pair, with what Kraken's orders bought and sold beyond our books."""
+    held = {symbol: holding.position.quantity for symbol, holding in state.holdings.items()}
+    for name, info in infos.items():
+        known = state.orders[name]
+        more = EXACT.subtract(info.executed, known.filled)
+        change = more if known.order.side is Side.BUY else -more
+        held[info.symbol] = EXACT.add(held.get(info.symbol, Decimal(0)), change)
+    return {symbol: quantity for symbol, quantity in held.items() if quantity > 0}
+
+
+async def _sale(symbol: str, quantity: Decimal, state: State, rest: Rest) -> Sale:
+    holding, told = state.holdings.get(symbol), state.listed.get(symbol)
+    stuck = None if holding is None else holding.stuck
     rate = SINCE_JULY_2026.tiers[0].taker_fee if told is None else told.taker_fee
     try:
         (payload,) = (await rest.public("Ticker", {"pair": pair_names(symbol).altname})).values()
         bid = ticker_of(payload).quote(symbol, clock()).bid
     except (Refused, NoAnswer, LookupError, ValueError, TypeError, AttributeError):
-        return Sale(symbol, quantity, None, None, None, holding.stuck)
+        return Sale(symbol, quantity, None, None, None, stuck)
     notional = EXACT.multiply(quantity, bid)
     fee = round_up(EXACT.multiply(notional, rate), Decimal("0.00000001"))
-    return Sale(symbol, quantity, bid, EXACT.subtract(notional, fee), fee, holding.stuck)
+    return Sale(symbol, quantity, bid, EXACT.subtract(notional, fee), fee, stuck)
 
 
 def _told(preview: Preview) -> Iterator[str]:
     yield f"{preview.journal}: {KINDS[preview.mode]}."
     yield MEANING[preview.asked]
+    if preview.unasked is not None:
+        yield f"As the journal knows it, which may be behind: Kraken was not asked ({preview.unasked})."
     for order in preview.cancels:
         stated = [f"{word} {plain(order[name])}" for name, word in STATED if order[name] is not None]
         where = " ".join(stated) or "at the market"
@@ -154,7 +194,7 @@ def _told(preview: Preview) -> Iterator[str]:
             gets = f"for about {money(sale.gets, quote)} after a fee of {money_up(sale.fee, quote)}"
             yield f"Sell {held} at the market, now {plain(sale.bid)}, {gets}"
     if preview.asked in (Extent.ORDERS, Extent.FLATTEN) and not (preview.cancels or preview.sales):
-        yield "No order of ours is open and nothing is held, as far as the journal knows."
+        yield "No order of ours is open and nothing is held."
 
 
 def _carried_out(word: str, path: Path, place: Place, mode: str) -> Receipt:
@@ -169,15 +209,16 @@ def _carried_out(word: str, path: Path, place: Place, mode: str) -> Receipt:
     if mode != LIVE:
         text = f"the run (process {listener(path)}) does not answer; nothing of it is real: end it by hand"
         raise Problem(text, UNAVAILABLE)
-    from lotwise.app.takeover import act_instead
+    from lotwise.app.takeover import Deed, act_instead
 
-    return {**act_instead(path, word, place, load_credentials()), "by": "this command"}
+    return {**act_instead(Deed(word, path, place, load_credentials())), "by": "this command"}
 
 
 def _done(receipt: Receipt, path: Path) -> Iterator[str]:
     if receipt.get("ended"):
         yield f"The run did not answer and was ended (process {receipt['ended']})."
-    yield f"Trading is now: {receipt['trading']}."
+    lift = "" if receipt["trading"] == Trading.ACTIVE else ", until `lotwise panic lift`"
+    yield f"Trading is now: {receipt['trading']}{lift}."
     for order in receipt["orders"]:
         what = f"{order['side']} {_number(order['quantity'])} {order['symbol']}"
         yield f"Order {order['client_id']}: {what}: {order['status']}, {_number(order['filled'])} filled"
@@ -187,6 +228,8 @@ def _done(receipt: Receipt, path: Path) -> Iterator[str]:
     for held in receipt["holdings"]:
         why = f": {held['stuck']}; see `lotwise rescue`" if held["stuck"] else ""
         yield f"Still held: {_number(held['quantity'])} of {held['symbol']}{why}"
+    owned = [f"{_number(has['total'])} {asset}" for asset, has in receipt.get("balances", {}).items()]
+    yield f"The bot's balance: {', '.join(owned) or 'nothing'}."
     yield "Done." if receipt["done"] else "NOT all of it is done yet: ask again, or see `lotwise reconcile`."
     if receipt["by"] != "the run":
         yield f"No run is on now, and stops are watched only by one: lotwise run --live --journal {path}"

@@ -1,54 +1,57 @@
 """`lotwise reconcile`: our books beside Kraken's, each asset and each order, and what a difference means."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from lotwise.app.accounts import own_nonces
-from lotwise.app.books import Books, compared, live_journal, live_state
+from lotwise.app.accounts import account_name, check_account, own_nonces
+from lotwise.app.books import AssetRow, Books, OrderRow, compared, live_books, live_journal, live_state
 from lotwise.app.journals import journal_option, problem, unfoldable
-from lotwise.app.kraken import Place, clock, open_rest, place_options
+from lotwise.app.kraken import Place, clock, open_rest, place_options, trouble
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import when
-from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
+from lotwise.app.terminal import UNSAFE, Problem, json_option, to_json
 from lotwise.domain.values import plain
 from lotwise.engine.codec import Unfoldable
 from lotwise.kraken.signature import Credentials
 from lotwise.store.journal import JournalError
+from lotwise.venues.kraken.facts import key_info
 from lotwise.venues.kraken.inbox import STRIKES
 from lotwise.venues.kraken.rest import NoAnswer, Refused
 
 PAUSE = 2.0
 """Seconds before another look at a difference: a run that goes on may not have written it down yet."""
 
+HEADS = ["Asset", "Ours", "Kraken's", "Not ours", "Difference"]
+
 
 @click.command(name="reconcile")
 @journal_option
 @place_options
 @json_option
-def command(journal: Path | None, base_url: str, ws_url: str | None, as_json: bool) -> None:
+def command(journal: Path | None, base_url: str | None, ws_url: str | None, as_json: bool) -> None:
     """Compare the books of a live run with Kraken's, to the last unit. Changes nothing.
 
-    A run may go on meanwhile; use another key for this then, one that may only query. Ends with 0 when
-    everything is explained, 3 when something is not.
+    A run may go on meanwhile; use another key of the account for this then, one that may only query. Ends
+    with 0 when everything is explained, 3 when something is not or the key is of another account.
     """
-    path = journal or live_journal()
+    path, place = journal or live_journal(), Place(base_url, ws_url)
     key = load_credentials()
     try:
-        books = asyncio.run(_look(path, Place(base_url, ws_url), key))
+        books = asyncio.run(_look(path, place, key))
     except Unfoldable as bad:
         raise unfoldable(path, bad) from None
-    except JournalError as trouble:
-        raise problem(trouble) from None
-    except (Refused, NoAnswer) as trouble:
-        raise Problem(f"Kraken: {trouble}; nothing was compared", UNAVAILABLE) from None
+    except JournalError as no:
+        raise problem(no) from None
+    except (Refused, NoAnswer) as no:
+        told = trouble(no, place).problem
+        raise Problem(f"{told.message}; nothing was compared", told.exit_code) from None
     if as_json:
         click.echo(to_json({"clean": books.clean, "assets": books.assets, "orders": books.orders}))
     else:
-        _show(books, path)
+        click.echo("\n".join(_lines(books, path)))
     if not books.clean:
         raise SystemExit(UNSAFE)
 
@@ -60,7 +63,9 @@ async def _look(path: Path, place: Place, key: Credentials) -> Books:
         if nonces is None:
             click.echo("note: a run trades with this key; another key for this would be safer", err=True)
         async with open_rest(place, key, nonces) as rest:
-            books = await compared(live_state(path), rest, clock)
+            told, state = live_books(path)
+            await check_account(account_name(await key_info(rest), key), told, state, rest)
+            books = await compared(state, rest, clock)
             for _ in range(STRIKES - 1 if nonces is None else 0):
                 if books.clean:
                     break
@@ -69,24 +74,31 @@ async def _look(path: Path, place: Place, key: Credentials) -> Books:
             return books
 
 
-def _show(books: Books, path: Path) -> None:
-    console = Console()
-    table = Table("Asset", "Ours", "Kraken's", "Not ours", "Difference", "Meaning", box=None)
-    for row in books.assets:
-        numbers = (row.ours, row.kraken, row.foreign, row.difference)
-        table.add_row(row.asset, *map(plain, numbers), row.meaning)
-    if books.assets:
-        console.print(table)
-    if books.orders:
-        table = Table(box=None)
-        for name in ("Order", "Pair", "", "Quantity", "Since", "Here", "At Kraken"):
-            table.add_column(name, no_wrap=True, overflow="fold")
-        table.add_column("Meaning")
-        for order in books.orders:
-            head = order.name, order.symbol, order.side, plain(order.quantity), when(order.since)
-            table.add_row(*head, order.here, order.kraken, order.meaning)
-        console.print(table)
-    else:
-        console.print("No orders are open, here or there.")
+def _lines(books: Books, path: Path) -> Iterator[str]:
+    """Each meaning stands on a line of its own: no number and no word is cut, however narrow it is here."""
+    yield from _assets(books.assets)
+    yield from _orders(books.orders)
     words = "Everything is explained." if books.clean else "Something is NOT explained: see above."
-    console.print(f"{words} Journal: {path}", markup=False, highlight=False, soft_wrap=True)
+    yield f"{words} Journal: {path}"
+
+
+def _assets(rows: list[AssetRow]) -> Iterator[str]:
+    if not rows:
+        return
+    numbers = [[plain(n) for n in (row.ours, row.kraken, row.foreign, row.difference)] for row in rows]
+    table = [HEADS, *([row.asset, *cells] for row, cells in zip(rows, numbers, strict=True))]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells, meaning in zip(table, ["", *(row.meaning for row in rows)], strict=True):
+        first, *rest = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        yield "  ".join([first.strip().ljust(widths[0]), *rest])
+        if meaning:
+            yield f"  {meaning}"
+
+
+def _orders(rows: list[OrderRow]) -> Iterator[str]:
+    if not rows:
+        yield "No orders are open, here or there."
+    for row in rows:
+        what = f"{row.side} {plain(row.quantity)} {row.symbol}, since {when(row.since)}"
+        yield f"Order {row.name}: {what}; here: {row.here}, at Kraken: {row.kraken}"
+        yield f"  {row.meaning}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 from rich.console import Console
 
-from lotwise.app.journals import fresh_journal, problem, unfoldable
+from lotwise.app.journals import fresh_journal, kept_journal, problem, unfoldable
 from lotwise.app.loop import run
 from lotwise.app.rules import rules_in_force, time_of
 from lotwise.app.screen import Screen
@@ -21,7 +21,7 @@ from lotwise.domain.values import Time
 from lotwise.engine.codec import Unfoldable
 from lotwise.markets import UnknownMarket
 from lotwise.store.candles import CandleError, gaps, read_folder
-from lotwise.store.journal import Journal, JournalError
+from lotwise.store.journal import JournalError
 from lotwise.strategies.candles import Candles
 
 CAUTION = "an example, not a profitable strategy"
@@ -35,6 +35,12 @@ class Pace(NamedTuple):
     speed: int | None
     skips: bool
 
+
+RECORDED_ONLY = "--candles, --from, --to, --speed, --seed and --no-skip"
+HOW_MUCH = (
+    "how much of the account a live run may touch is live.fraction, such as LOTWISE__LIVE__FRACTION=0.5 (and"
+    " `lotwise doctor` says what that can buy)"
+)
 
 PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
 
@@ -103,12 +109,14 @@ def command(
     settings = load_settings(config, preset, _overrides(overrides))
     load_strategy(settings.strategy)  # one that cannot be made leaves no journal
     if live or feed:
-        recorded = candles or start or end or speed != "max"
+        recorded = candles or start or end or speed != "max" or no_skip or overrides["seed"] is not None
         if recorded:
-            raise Problem("--candles, --from, --to and --speed are for recorded candles; leave them out here")
+            raise Problem(f"{RECORDED_ONLY} are for recorded candles and the built-in market; leave them out")
+        if live and overrides["balance"] is not None:
+            raise Problem(f"--balance is what a run on paper starts with; {HOW_MUCH}")
         _on_kraken(settings, Kraken(live, yes, base_url, ws_url), journal, as_json)
         return
-    if base_url or ws_url or yes:
+    if base_url is not None or ws_url is not None or yes:
         raise Problem("--base-url, --ws-url and --yes are for --live and --feed kraken")
     period = (start.date() if start else None, end.date() if end else None)
     source = _source(settings, candles, period)
@@ -134,7 +142,7 @@ def _on_kraken(settings: Settings, asked: Kraken, journal: Path | None, as_json:
         from lotwise.app.kraken_run import Asked, run_on_kraken
     except ModuleNotFoundError as missing:
         raise Problem(f"{missing.name} is not installed: install lotwise[live]", UNAVAILABLE) from None
-    place = Place(asked.base_url, asked.ws_url) if asked.base_url else Place(ws_url=asked.ws_url)
+    place = Place(asked.base_url, asked.ws_url)
     path = journal or fresh_journal()
     result = run_on_kraken(settings, place, Asked(asked.live, asked.yes, as_json), path)
     if as_json:
@@ -212,7 +220,7 @@ def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bo
     console = Console(stderr=as_json)
     title = f"lotwise, paper: {source.label}", f"preset {settings.preset}: {CAUTION}"
     try:
-        with Journal(path) as journal:
+        with kept_journal(path) as journal:
             joined = open_run(settings, source, journal, *pace)
             closes = joined.feed.closes
             left = closes[closes > joined.engine.state.time]

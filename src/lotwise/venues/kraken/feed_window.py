@@ -83,9 +83,8 @@ class Window:
         """The last bars that opened at a time or before. Raises BadField."""
         dates = self.dates(EPOCH, until)[-self._kept :]
         rows = [self._rows[date] for date in dates]
-        opened, high, low, close = (
-            np.array([row[place] for row in rows], dtype=np.int64) for place in range(4)
-        )
+        prices = np.array([row[:4] for row in rows], dtype=np.int64).reshape(-1, 4)
+        opened, high, low, close = prices.T.copy()
         return Candles(
             self.symbol,
             self._timeframe,

@@ -75,16 +75,20 @@ class Inbox:
 class Bookkeeper:
     """Compares the books at the start, each minute, and when asked to; `agreed` is set once they did.
 
-    `tell` is called with what a person should know of it."""
+    `told` hears of each comparison: None when the books agree, else why they could not be compared."""
 
     def __init__(
-        self, reconciler: Reconciler, inbox: Inbox, clock: Callable[[], Time], tell: Callable[[str], None]
+        self,
+        reconciler: Reconciler,
+        inbox: Inbox,
+        clock: Callable[[], Time],
+        told: Callable[[Refused | NoAnswer | None], None],
     ) -> None:
         self.agreed = asyncio.Event()
         self._reconciler = reconciler
         self._inbox = inbox
         self._clock = clock
-        self._tell = tell
+        self._told = told
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -100,7 +104,7 @@ class Bookkeeper:
             try:
                 found = await self._reconciler.compare()
             except (Refused, NoAnswer) as trouble:
-                self._tell(f"the books cannot be compared now: {trouble}")
+                self._told(trouble)
                 await self._wait(AGAIN)
                 continue
             strikes = strikes + 1 if found.differences else 0
@@ -112,6 +116,7 @@ class Bookkeeper:
                 self._inbox.put(found.events)
             elif not found.differences and not found.undecided:
                 self.agreed.set()
+                self._told(None)
             doubtful = found.differences or found.undecided
             await self._wait(SOON if found.events else AGAIN if doubtful else EVERY)
 

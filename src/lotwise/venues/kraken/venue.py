@@ -29,12 +29,13 @@ from lotwise.domain.orders import (
     TimedOut,
 )
 from lotwise.domain.values import Time
-from lotwise.engine.records import Cancel, Command, Event, Submit
+from lotwise.engine.records import Cancel, Command, Event, Impossible, Submit
 from lotwise.engine.state import State
 from lotwise.kraken.errors import rejection_of
 from lotwise.kraken.rest_account import CANCELED, EXPIRED, OrderInfo
 from lotwise.kraken.rest_orders import order_parameters
 from lotwise.venues.kraken.account import Account, Lists, fill_of
+from lotwise.venues.kraken.pace import Pace
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest, TooLate
 
 DEADLINE = 5_000
@@ -76,6 +77,7 @@ class KrakenVenue:
     def __init__(self, rest: Rest, clock: Callable[[], Time], state: State, put: Put) -> None:
         self.account = Account(rest)
         self._rest = rest
+        self._pace = Pace(clock)
         self._clock = clock
         self._state = state
         self._put = put
@@ -115,6 +117,19 @@ class KrakenVenue:
                         del self._sought[one.order.client_id]
 
     async def _submit(self, order: Order) -> list[Event]:
+        """Send an intent that was never sent, if the exchange's patience allows it."""
+        client_id, known = order.client_id, self._state.find(order.client_id)
+        if known is None or known.status is not Status.INTENDED:
+            what = f"{order} is to be sent and is {known.status if known else 'no intent'}"
+            return [Impossible(what, "an intent is sent once", self._clock())]
+        if order.purpose is not Purpose.ENTRY:
+            await self._pace.sell(order.symbol, client_id)
+        elif not self._pace.may_buy(order.symbol, client_id):
+            full = f"not sent: the exchange's counter of orders on {order.symbol} has no room for entries"
+            return [Rejected(client_id, Rejection(RejectionKind.RATE_LIMIT, full), self._clock())]
+        return await self._send(order)
+
+    async def _send(self, order: Order) -> list[Event]:
         client_id, sent = order.client_id, Sent(order.client_id, self._clock())
         asked = order_parameters(replace(order, fee_asset=order.fee_asset or FeeAsset.QUOTE))
         try:
@@ -136,9 +151,9 @@ class KrakenVenue:
 
     async def _cancel(self, client_id: str) -> list[Event]:
         """Ask for it, then learn what became of the order: it may have been filled meanwhile."""
-        with suppress(Refused, NoAnswer):  # the order itself tells
-            await self._rest.private("CancelOrder", {"cl_ord_id": client_id})
         known = self._state.order(client_id)
+        with suppress(Refused, NoAnswer):  # the order itself tells
+            await self._ask_off(known.order)
         try:
             told = await self._fate(known, self._lists(known.order))
         except (Refused, NoAnswer):
@@ -146,6 +161,10 @@ class KrakenVenue:
         if not any(isinstance(event, Canceled | Expired) for event in told):
             self._look_up(known.order, Time(self._clock() + DEADLINE))
         return told
+
+    async def _ask_off(self, order: Order) -> None:
+        await self._pace.cancel(order.symbol, order.client_id)
+        await self._rest.private("CancelOrder", {"cl_ord_id": order.client_id})
 
     async def _fate(self, known: OrderState, lists: Lists) -> list[Event]:
         """What Kraken now says of an order beyond what we know; nothing when it says nothing."""
@@ -206,7 +225,7 @@ class KrakenVenue:
             return False
         if known.status not in UNDECIDED:
             if sought.leaves and known.status not in ENDED:  # it rests still: the request was lost
-                await self._rest.private("CancelOrder", {"cl_ord_id": name})
+                await self._ask_off(known.order)
             return not sought.leaves or known.status in ENDED
         if asked_at <= sought.deadline or await self._traded(known, lists):
             return False

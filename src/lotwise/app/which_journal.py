@@ -1,0 +1,90 @@
+"""Which journal a live run would write, and whether that can be: a row of `lotwise doctor`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lotwise.app.accounts import known_as
+from lotwise.app.books import folded, live_journal
+from lotwise.app.findings import Finding, bad, fine, warning
+from lotwise.app.journals import RUNS, fresh_journal, problem, unfoldable
+from lotwise.app.live import LIVE
+from lotwise.app.operator import listener
+from lotwise.app.summary import counted
+from lotwise.app.terminal import BAD_INPUT, UNSAFE, Problem
+from lotwise.engine.codec import Unfoldable
+from lotwise.engine.records import Opened
+from lotwise.engine.state import State
+from lotwise.store.journal import JournalError
+from lotwise.venues.kraken.rest import Rest
+
+JOURNAL = "journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The row; and what the run's books fold to, where one would go on (None: it would begin)."""
+
+    finding: Finding
+    state: State | None = None
+
+
+async def which_journal(rest: Rest, path: Path | None, account: str) -> Which:
+    """The journal named, or what lies in ./runs. Raises Refused, NoAnswer."""
+    if not (path.exists() if path else any(RUNS.glob("*.journal"))):
+        return Which(_new(path or fresh_journal()))
+    try:
+        found = path or live_journal()
+    except Problem as several:
+        return Which(warning(JOURNAL, several.message, "so that it is looked at"))
+    try:
+        told, state = folded(found)
+    except Unfoldable as wrong:
+        return Which(_unread(unfoldable(found, wrong)))
+    except JournalError as no:
+        return Which(_unread(problem(no)))
+    same = told.mode == LIVE and await known_as(account, told, state, rest) == told.settings.get("account")
+    process = listener(found)
+    if process is not None and told.mode == LIVE:
+        return Which(fine(JOURNAL, f"{found}: a run is on with it (process {process})"), state)
+    if path is None:
+        return Which(_beside(found, state) if same else _new(fresh_journal()))
+    return Which(_named(path, told, state, same), state if same else None)
+
+
+def _beside(found: Path, state: State) -> Finding:
+    """What a run that is not told to go on with a journal leaves behind."""
+    fresh = fresh_journal()
+    left = _held(state)
+    if not left:
+        return fine(JOURNAL, f"a run would begin with {fresh}; {found} holds nothing")
+    what = f"go on with it: --journal {found}; a run without would begin anew and watch none of that"
+    return warning(JOURNAL, f"{found} holds {left}", what)
+
+
+def _named(path: Path, told: Opened, state: State, same: bool) -> Finding:
+    """The journal that the run is to go on with."""
+    if told.mode != LIVE:
+        return bad(JOURNAL, f"{path} is of a run in mode {told.mode}", "give another --journal", UNSAFE)
+    if not same:
+        return bad(JOURNAL, f"{path} is of another account", "give its key, or another --journal", UNSAFE)
+    return fine(JOURNAL, f"{path} can be read, is of this account, and holds {_held(state) or 'nothing'}")
+
+
+def _held(state: State) -> str:
+    counts = (len(state.holdings), "position"), (len(state.orders), "order")
+    return " and ".join(counted(count, noun) for count, noun in counts if count)
+
+
+def _new(path: Path) -> Finding:
+    """A journal that would be made."""
+    folder = next(above for above in path.absolute().parents if above.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        what = "choose a folder you may write to with --journal"
+        return bad(JOURNAL, f"{path} cannot be written", what, BAD_INPUT)
+    return fine(JOURNAL, f"a run would begin with {path}")
+
+
+def _unread(no: Problem) -> Finding:
+    seen, _, what = no.message.rpartition("; ")
+    return bad(JOURNAL, seen, what, no.exit_code)
