@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Deposited, Reconciled, Unexplained
@@ -105,6 +107,32 @@ def test_a_trade_of_an_order_whose_fate_is_unknown_is_not_taken_for_foreign() ->
         assert made.state.reconciled is not None and made.state.reconciled.foreign["USDT"] == 900
 
     assert status(reconciled(scenario)) is Status.FILLED
+
+
+@pytest.mark.parametrize("while_asking", ["BalanceEx", "Ledgers", "QueryTrades"])
+def test_a_fate_that_is_learned_while_the_books_are_read_is_not_taken_for_foreign(while_asking: str) -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.network.rates = Rates(answer_lost=1.0)
+        await made.submit(buy(price="101"))
+        made.network.rates = Rates()
+        (info,) = await made.venue.account.closed_orders(NOW)
+        news = await made.venue.told(made.state.order("abc-1"), info)
+        made.search.cancel()  # the news come when the test says
+
+        def learns(endpoint: str, _: object) -> None:
+            if endpoint == while_asking:
+                made.fold(news if endpoint != "QueryTrades" else news[:1])
+
+        made.network.sent = learns
+        found = await reconciler.compare()
+        assert not found.differences and not [e for e in found.events if isinstance(e, Reconciled)]
+        made.network.sent = lambda endpoint, _: None
+        made.fold(found.events)
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 10
+
+    reconciled(scenario)
 
 
 def test_a_difference_that_nothing_explains_stops_entries() -> None:

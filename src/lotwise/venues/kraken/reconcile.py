@@ -15,6 +15,7 @@ from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import LedgerInfo
+from lotwise.ledger.postings import Ledger
 from lotwise.venues.kraken.account import fill_of
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
@@ -30,7 +31,8 @@ class Reconciliation:
     events: list[Event] = field(default_factory=list)
     differences: dict[str, Decimal] = field(default_factory=dict)
     undecided: bool = False
-    """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
+    """A trade may be of an order whose fate is not known yet, or our books moved meanwhile: nothing can be
+    said of the money now."""
 
 
 class Reconciler:
@@ -48,12 +50,20 @@ class Reconciler:
         events += await self._late_trades(since)
         if events:
             return Reconciliation(events)
+        books = self._books()
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
         late = await self._fills_in(rows)
-        if late is None or late:
-            return Reconciliation(late or [], undecided=late is None)
+        if late:
+            return Reconciliation(late)
+        if late is None or self._books() != books:  # ours moved while Kraken's were read
+            return Reconciliation(undecided=True)
         return self._money(balances, rows)
+
+    def _books(self) -> tuple[Ledger, frozenset[str]]:
+        """Our money, and the orders of which nobody knows yet whether they cost any."""
+        orders = self._state.orders.items()
+        return self._state.ledger, frozenset(name for name, order in orders if order.status in UNDECIDED)
 
     def _since(self) -> Time:
         done = self._state.reconciled
@@ -89,8 +99,8 @@ class Reconciler:
         strange = {row.refid for row in rows if row.kind in KINDS_OF_TRADES and row.ledger_id not in seen}
         if state.reconciled is None or not strange - known:
             return []
-        orders = {o.venue_id: o for o in (*state.orders.values(), *state.ended.values()) if o.venue_id}
         trades = await self._venue.account.trades_named(tuple(sorted(strange - known)))
+        orders = {o.venue_id: o for o in (*state.orders.values(), *state.ended.values()) if o.venue_id}
         ours = [fill_of(t, orders[t.order_txid].order.client_id) for t in trades if t.order_txid in orders]
         if len(ours) < len(trades) and any(o.status in UNDECIDED for o in state.orders.values()):
             return None
