@@ -40,7 +40,23 @@ def test_a_step_of_nothing_is_refused(step: str) -> None:
         round_down(Decimal(1), Decimal(step))
 
 
-@pytest.mark.parametrize("bad", [0.1, True, None, "abc", "NaN", "Infinity", "1e400", "1e-31", "9" * 200, [1]])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        0.1,
+        True,
+        None,
+        "abc",
+        "NaN",
+        "Infinity",
+        "1e400",
+        "1e-31",
+        "9" * 200,
+        [1],
+        f"0.{'0' * 31}1",
+        f"1{'0' * 30}",
+    ],
+)
 def test_what_is_no_exact_number_is_refused(bad: object) -> None:
     with pytest.raises(NotExact):
         exact(bad)  # type: ignore[arg-type]
