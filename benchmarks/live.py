@@ -34,12 +34,14 @@ from lotwise.engine.engine import Engine
 from lotwise.engine.fold import apply
 from lotwise.engine.records import Deposited, Listed, Opened, Record, Submit, Try
 from lotwise.engine.state import State
+from lotwise.kraken.limits import Allowance
 from lotwise.kraken.listings import LISTINGS
 from lotwise.kraken.signature import credentials
 from lotwise.store.journal import Journal
 from lotwise.strategies.dip import Dip
 from lotwise.venues.kraken.feed import LiveFeed, Outlet, Watched
 from lotwise.venues.kraken.inbox import Inbox
+from lotwise.venues.kraken.pace import Pace
 from lotwise.venues.kraken.rest import NoAnswer, Rest
 from lotwise.venues.kraken.socket import Socket
 from lotwise.venues.kraken.stream import Line
@@ -50,6 +52,7 @@ PRICE, STOP, TARGET = exact("150.00"), exact("148.50"), exact("160.00")
 FEE = exact("0.008")
 KEY = credentials("K" * 56, "c2VjcmV0" * 11)
 SECONDS = 10.0
+NO_LIMIT = Allowance(Decimal(10**6), Decimal(10**6))
 ORDERS, WARM_UP = 1_000, 100
 ROWS, ROWS_OF_A_TRADE = 100_000, 8
 BEGUN = Time(1_790_000_000_000)
@@ -197,7 +200,7 @@ async def trading(journal: Journal) -> AsyncIterator[tuple[LiveRun, Ticks, Excha
 
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url) as http:
-        venue = KrakenVenue(Rest(http, clock, KEY), clock, state, inbox.put)
+        venue = KrakenVenue(Rest(http, clock, KEY), clock, state, inbox.put, Pace(clock, NO_LIMIT))
         outlet = Outlet(
             inbox.put, engine.brackets, lambda _: (known.maker_fee, known.taker_fee), state.listed
         )

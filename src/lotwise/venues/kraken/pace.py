@@ -12,6 +12,8 @@ from decimal import Decimal
 from lotwise.domain.values import EXACT, Time
 from lotwise.kraken.limits import TRADING, Allowance, Counter, Verification, charge, trading_cost
 
+LOWEST = TRADING[Verification.STARTER]
+
 USED = Decimal("0.8")
 """Of a maximum; the rest is for a person's own orders."""
 
@@ -28,9 +30,9 @@ LOOK = 0.5
 class Pace:
     """Counts what is sent on each pair. What was placed before this process is as old as the process."""
 
-    def __init__(self, clock: Callable[[], Time], level: Verification = Verification.STARTER) -> None:
+    def __init__(self, clock: Callable[[], Time], allowance: Allowance = LOWEST) -> None:
         self._clock = clock
-        self._allowance = TRADING[level]
+        self._allowance = allowance
         self._counters: dict[str, Counter] = {}
         self._placed: dict[str, Time] = {}
         self._born = clock()
@@ -52,7 +54,8 @@ class Pace:
     def _charge(self, symbol: str, allowance: Allowance, action: str, client_id: str) -> bool:
         now = self._clock()
         if action == "add":
-            self._placed = {name: at for name, at in self._placed.items() if now - at < OLD}
+            while self._placed and now - next(iter(self._placed.values())) >= OLD:
+                del self._placed[next(iter(self._placed))]
             self._placed[client_id] = now
         age = max(0, now - self._placed.get(client_id, self._born))
         before = self._counters.get(symbol, Counter())

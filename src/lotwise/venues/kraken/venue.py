@@ -72,12 +72,14 @@ class Sought:
 
 class KrakenVenue:
     """Carries out commands on Kraken. `state` is the engine's, read here and never changed; what is learned
-    later is put where the loop takes its events."""
+    later is put where the loop takes its events. pace: of an account on the lowest level, if not told."""
 
-    def __init__(self, rest: Rest, clock: Callable[[], Time], state: State, put: Put) -> None:
+    def __init__(
+        self, rest: Rest, clock: Callable[[], Time], state: State, put: Put, pace: Pace | None = None
+    ) -> None:
         self.account = Account(rest)
         self._rest = rest
-        self._pace = Pace(clock)
+        self._pace = pace or Pace(clock)
         self._clock = clock
         self._state = state
         self._put = put
