@@ -446,3 +446,19 @@ def test_a_disk_that_takes_no_more_ends_the_run_and_keeps_what_was_committed(
     assert 2 <= json.loads(cut.stdout)["rows"] < len(rows)
     assert call(*RUN, *options.split()).exit_code == 0
     assert list(read(Path("a.journal"))) == rows
+
+
+# ── a start that fails leaves nothing ───────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("option", [["--base-url", ""], ["--ws-url", ""], ["--yes"]])
+def test_what_is_for_kraken_is_not_passed_over(option: list[str]) -> None:
+    assert one_line("run", *option) == "--base-url, --ws-url and --yes are for --live and --feed kraken"
+
+
+def test_a_start_that_fails_leaves_no_journal_and_takes_none_away(journal: Path) -> None:
+    before = list(read(journal))
+    assert "holds another run" in one_line(*RUN, "--seed", "2")
+    assert list(read(journal)) == before
+    assert "KRAKEN_API_KEY" in one_line("run", "--live", "--yes", "--journal", "b.journal")
+    assert not Path("b.journal").exists()

@@ -23,6 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hosted, Pat
     folder = tmp_path_factory.mktemp("captures")
     with sandbox() as exchange, pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "HOME", folder / "home")
+        patch.chdir(folder)
         keep_books(exchange, folder / "a.journal")
         by_hand = {"ordertype": "limit", "type": "sell", "price": "999999", "volume": "0.55555"}
         asked = {"pair": "XBTUSDT", **by_hand}

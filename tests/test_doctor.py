@@ -1,6 +1,7 @@
 """`lotwise doctor` against a sandbox: each row with its verdict, its remedy, and the exit code."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from lotwise.app import accounts
 from lotwise.app.cli import cli
 from lotwise.app.kraken import clock
 from lotwise.domain.values import Time
+from lotwise.engine.codec import encode
+from lotwise.engine.records import Opened
 from lotwise.sandbox.conformance import Permission
 from lotwise.sandbox.keys import ALL_PERMISSIONS
 from lotwise.sandbox.service import Hosted
+from lotwise.store.journal import Journal
 from tests.live_sandbox import (
     NOBODY,
     OWN_KEY,
@@ -160,7 +164,7 @@ def test_maintenance_is_told_with_where_to_look() -> None:
     with sandbox() as exchange:
         exchange.do(lambda admin: admin.change(change="system", status="maintenance"))
         code, rows = doctor(exchange.url)
-    assert (code, bad(rows)) == (4, ["status", "key", "pairs"][: len(bad(rows))])
+    assert (code, bad(rows)) == (4, ["status", "key", "pairs"])
     assert seen(rows, "status").endswith(" is in maintenance: wait until it is online (status.kraken.com)")
 
 
@@ -198,7 +202,7 @@ def test_a_page_instead_of_an_answer_is_unavailable() -> None:
     assert (code, bad(rows)) == (4, ["Kraken"])
     host = url.removeprefix("http://")
     assert seen(rows, "Kraken") == (
-        f"{host} does not answer as Kraken does (/0/public/Time: the answer is no JSON (40 bytes)):"
+        f"{host} does not answer as Kraken does (/0/public/Time: the answer is no JSON (43 bytes)):"
         " look at the address (--base-url), a proxy, or Kraken itself (status.kraken.com)"
     )
 
@@ -213,3 +217,135 @@ def test_a_capture_without_a_key_saves_what_everyone_may_see(made: Hosted, tmp_p
     _, rows = doctor(made.url, {}, "--capture", str(folder))
     assert {file.stem for file in folder.iterdir()} == {"SystemStatus", "Time", "AssetPairs"}
     assert rows["capture AssetPairs"]["verdict"] == "fine"
+
+
+# What a run would do
+
+
+def test_money_says_what_a_first_run_could_buy(made: Hosted) -> None:
+    code, rows = doctor(made.url)
+    assert code == 0 and rows["money"]["verdict"] == "fine"
+    assert rows["money"]["seen"].startswith(
+        "100 USDT (0.1 of 1000, live.fraction): 5 of 5 pairs can be bought now: SOL/USDT (from "
+    )
+
+
+def test_money_that_fits_no_pair_is_bad_as_the_run_would_say(
+    made: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOTWISE__LIVE__FRACTION", "0.001")
+    code, rows = doctor(made.url)
+    assert (code, bad(rows)) == (4, ["money"])
+    assert rows["money"]["seen"].startswith("1 USDT (0.001 of 1000, live.fraction): 0 of 5 pairs can be")
+    assert "LOTWISE__LIVE__FRACTION=0.003" in rows["money"]["remedy"]
+
+
+def test_an_account_without_the_stake_would_not_begin(made: Hosted) -> None:
+    code, rows = doctor(made.url, OWN_KEY, "--stake", "USD")
+    assert (code, bad(rows)) == (4, ["money"])
+    assert seen(rows, "money").endswith(": choose --stake USDT, or deposit USD")
+
+
+def test_the_streams_are_tried_where_they_are_named(made: Hosted) -> None:
+    code, rows = doctor(made.url, OWN_KEY, "--ws-url", made.ws_url)
+    assert (code, rows["streams"]["verdict"], rows["streams"]["seen"]) == (0, "fine", "answer")
+    code, rows = doctor(made.url, OWN_KEY, "--ws-url", "ws://127.0.0.1:9")
+    assert (code, bad(rows)) == (4, ["streams"]) and "--ws-url" in rows["streams"]["remedy"]
+    _, rows = doctor(made.url)
+    assert seen(rows, "streams") == "not looked at: give --ws-url too, as a run needs it"
+
+
+def test_fees_are_the_accounts_own_or_said_to_be_assumed(made: Hosted) -> None:
+    _, rows = doctor(made.url)
+    assert rows["fee tier"]["seen"] == "this account's, as Kraken tells (TradeVolume)"
+    _, rows = doctor(made.url, {})
+    assert rows["fee tier"]["verdict"] == "warning"
+    assert rows["fee tier"]["seen"] == (
+        "assumed: the dearest tier's for SOL/USDT, ADA/USDT, DOGE/USDT, SHIB/USDT, MANA/USDT"
+    )
+
+
+def test_the_age_of_the_built_in_rules_is_told() -> None:
+    with sandbox() as exchange:
+        _, rows = doctor(exchange.url)
+        assert rows["rules"]["verdict"] == "fine"
+        assert re.fullmatch(
+            r"a run reads them at its start, then hears of changes; the built-in ones are of 20\d\d-\d\d-\d\d"
+            r" to 20\d\d-\d\d-\d\d, and equal",
+            rows["rules"]["seen"],
+        )
+        exchange.do(lambda admin: admin.change(change="rules", pair="SOL/USDT", ordermin="0.5"))
+        _, rows = doctor(exchange.url)
+    assert rows["rules"]["verdict"] == "warning"
+    assert rows["rules"]["seen"].endswith("; not so now: SOL/USDT")
+
+
+def test_maintenance_ahead_is_a_row(made: Hosted) -> None:
+    _, rows = doctor(made.url)
+    assert rows["maintenance ahead"]["seen"] == "none is told for the next 72 hours"
+
+
+# Which journal
+
+
+def test_a_run_would_begin_with_the_next_journal(made: Hosted) -> None:
+    _, rows = doctor(made.url)
+    assert rows["journal"]["seen"] == "a run would begin with runs/run-001.journal"
+    assert not Path("runs").exists(), "doctor makes none"
+
+
+def test_a_journal_that_holds_something_is_not_to_be_forgotten(made: Hosted) -> None:
+    Path("runs").mkdir()
+    keep_books(made, Path("runs/run-001.journal"))
+    code, rows = doctor(made.url)
+    assert code == 0 and rows["journal"]["verdict"] == "warning"
+    assert seen(rows, "journal") == (
+        "runs/run-001.journal holds 1 position and 1 order: go on with it: --journal runs/run-001.journal;"
+        " a run without would begin anew and watch none of that"
+    )
+
+
+def test_a_named_journal_is_read_and_its_account_compared(made: Hosted) -> None:
+    keep_books(made, Path("a.journal"))
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "a.journal")
+    assert code == 0
+    assert rows["journal"]["seen"] == (
+        "a.journal can be read, is of this account, and holds 1 position and 1 order"
+    )
+    assert " USDT of this run are free: 5 of 5 pairs can be bought now" in rows["money"]["seen"]
+    Path("config.json").write_text(json.dumps({"sizing": {"reserve": "99999"}}))
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "a.journal")
+    assert (code, rows["money"]["verdict"]) == (0, "warning")
+    assert " are free: 0 of 5 pairs can be bought now; " in rows["money"]["seen"]
+    assert rows["money"]["remedy"] == "it goes on with what it holds and has ordered"
+
+
+def test_a_named_journal_of_another_account_or_mode_is_refused(made: Hosted) -> None:
+    for name, told in (
+        ("other", Opened("abcd1234", "live", {"account": "ffffffffffff", "stake_currency": "USDT"})),
+        ("paper", Opened("abcd1234", "paper", {})),
+    ):
+        with Journal(Path(f"{name}.journal")) as journal:
+            journal.append(*encode(told))
+            journal.commit()
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "other.journal")
+    assert (code, bad(rows)) == (3, ["journal"])
+    assert seen(rows, "journal") == "other.journal is of another account: give its key, or another --journal"
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "paper.journal")
+    assert (code, bad(rows)) == (3, ["journal"])
+    assert seen(rows, "journal") == "paper.journal is of a run in mode paper: give another --journal"
+
+
+def test_a_journal_that_cannot_be_read_is_told(made: Hosted) -> None:
+    Path("notes.journal").write_text("These are my notes. " * 9)
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "notes.journal")
+    assert (code, bad(rows)) == (2, ["journal"]) and rows["journal"]["remedy"]
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "notes.journal/a.journal")
+    assert (code, bad(rows)) == (2, ["journal"])
+
+
+def test_an_old_journal_that_cannot_be_read_keeps_no_run_from_beginning(made: Hosted) -> None:
+    Path("runs").mkdir()
+    Path("runs/old.journal").write_text("These are my notes. " * 9)
+    code, rows = doctor(made.url)
+    assert (code, rows["journal"]["verdict"]) == (0, "warning") and rows["journal"]["remedy"]

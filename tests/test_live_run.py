@@ -57,6 +57,9 @@ def home() -> Iterator[Path]:
     rmtree(path)
 
 
+NOWHERE = ("--base-url", NOBODY, "--ws-url", NOBODY.replace("http", "ws"))
+
+
 def live(home: Path, key: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """A live run that is to end by itself, because something stands in its way."""
     asked = ["run", "--live", "--yes", "--preset", "small", "--timeframe", "1m", "--journal", "a.journal"]
@@ -98,7 +101,7 @@ def test_a_key_that_may_do_too_much_or_too_little_is_refused(
 
 def test_a_key_with_a_nonce_window_is_refused(made: Hosted, home: Path) -> None:
     done = live(home, add_key(made, "window", nonce_window=10_000), *places(made))
-    assert done.returncode == 3 and "nonce window: set it to 0" in done.stderr
+    assert done.returncode == 3 and "nonce window of 10000: set it to 0" in done.stderr
     assert nothing_began(home) and theirs(made) == []
 
 
@@ -118,7 +121,7 @@ def test_a_key_that_is_unknown_is_refused(made: Hosted, home: Path) -> None:
     ],
 )
 def test_no_key_or_half_a_key_is_bad_input(home: Path, key: dict[str, str], says: str) -> None:
-    done = live(home, key, "--base-url", NOBODY)
+    done = live(home, key, *NOWHERE)
     assert done.returncode == 2 and says in done.stderr and "!!" not in done.stderr
 
 
@@ -131,18 +134,18 @@ def test_a_clock_that_is_off_by_an_hour_is_refused(home: Path) -> None:
 
 
 def test_nobody_at_the_address_is_unavailable(home: Path) -> None:
-    done = live(home, OWN_KEY, "--base-url", NOBODY)
+    done = live(home, OWN_KEY, *NOWHERE)
     assert done.returncode == 4 and "ConnectError" in done.stderr and nothing_began(home)
 
 
 def test_a_page_instead_of_an_answer_is_unavailable(home: Path) -> None:
     with website() as url:
-        done = live(home, OWN_KEY, "--base-url", url)
+        done = live(home, OWN_KEY, "--base-url", url, "--ws-url", url.replace("http", "ws"))
     assert done.returncode == 4 and "no JSON" in done.stderr and nothing_began(home)
 
 
 def test_another_service_at_the_address_is_unavailable(made: Hosted, home: Path) -> None:
-    done = live(home, OWN_KEY, "--base-url", made.admin_url)
+    done = live(home, OWN_KEY, "--base-url", made.admin_url, "--ws-url", made.ws_url)
     assert done.returncode == 4 and nothing_began(home)
 
 
@@ -151,7 +154,7 @@ def test_maintenance_is_told_and_nothing_is_begun(home: Path) -> None:
         exchange.do(lambda admin: admin.change(change="system", status="maintenance"))
         done = live(home, OWN_KEY, *places(exchange))
         assert theirs(exchange) == []
-    assert done.returncode in (3, 4) and "EService" in done.stderr and nothing_began(home)
+    assert done.returncode == 4 and "is in maintenance: wait" in done.stderr and nothing_began(home)
 
 
 def test_pairs_that_kraken_does_not_list_are_named(made: Hosted, home: Path) -> None:
@@ -162,21 +165,26 @@ def test_pairs_that_kraken_does_not_list_are_named(made: Hosted, home: Path) -> 
 
 def test_an_account_without_the_stake_is_told_what_it_holds(made: Hosted, home: Path) -> None:
     done = program(
-        home, OWN_KEY, "run", "--live", "--yes", "--preset", "eur", "--journal", "a.journal", *places(made)
+        home, OWN_KEY, "run", "--live", "--yes", "--preset", "usd", "--journal", "a.journal", *places(made)
     )
-    assert done.returncode == 4 and "has no EUR" in done.stderr and "3 SOL" in done.stderr
+    assert done.returncode == 4 and "has no USD to" in done.stderr and "3 SOL" in done.stderr
 
 
 def test_nobody_says_yes_and_nothing_is_begun(made: Hosted, home: Path) -> None:
     words = ["run", "--live", "--preset", "small", "--journal", "a.journal", *places(made)]
     done = program(home, OWN_KEY, *words)
-    assert done.returncode == 130 and "Real orders with 100 USDT (0.1 of 1000 USDT" in done.stderr
+    assert done.returncode == 2 and "(not Kraken) with 100 USDT (0.1 of 1000, live.fraction)" in done.stderr
+    assert "there is no terminal to ask; add --yes" in done.stderr
     assert nothing_began(home) and theirs(made) == []
 
 
 @pytest.mark.parametrize(
     ("mode", "account", "says"),
-    [("live", "ffffffffffff", "account"), ("paper on live data", "", "mode"), ("paper", "", "mode")],
+    [
+        ("live", "ffffffffffff", "of another account than the journal's"),
+        ("paper on live data", "", "holds the books of another run: mode was"),
+        ("paper", "", "holds the books of another run: mode was"),
+    ],
 )
 def test_a_journal_of_another_account_or_kind_is_refused(
     made: Hosted, home: Path, mode: str, account: str, says: str
@@ -187,7 +195,7 @@ def test_a_journal_of_another_account_or_kind_is_refused(
             journal.append(*encode(record))
         journal.commit()
     done = live(home, OWN_KEY, *places(made))
-    assert done.returncode == 3 and says in done.stderr and "another run" in done.stderr
+    assert done.returncode == 3 and says in done.stderr and "--journal" in done.stderr
     assert len(list(read(home / "a.journal"))) == 2 and theirs(made) == []
 
 

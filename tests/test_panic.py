@@ -214,7 +214,7 @@ def test_without_a_network_a_run_is_not_replaced(home: Path) -> None:
         keep_books(made, home / "live.journal")
     words = ["panic", "flatten", "--yes", "--journal", "live.journal", "--base-url", NOBODY]
     done = program(home, OWN_KEY, *words, "--ws-url", "ws://127.0.0.1:9")
-    assert done.returncode == 4 and "nothing was done" in done.stderr
+    assert done.returncode == 4 and "Nothing was done" in done.stderr
     assert "the price cannot be asked now" in done.stdout
 
 

@@ -123,8 +123,8 @@ def panic(run: tuple[Hosted, Path], *words: str, key: Mapping[str, str] = OWN_KE
 
 
 def is_left_alone(run: tuple[Hosted, Path], process: "subprocess.Popen[bytes]", told: Result) -> bool:
-    said = f"the run (process {process.pid}) does not answer, and was left as it is"
-    assert said in told.stderr and "nothing was done" in told.stderr
+    said = f"Nothing was done. The run (process {process.pid}) does not answer, and was left as it is.\n"
+    assert told.stderr.endswith(said)
     return process.poll() is None and listener(run[1]) == process.pid
 
 
@@ -226,7 +226,7 @@ def test_a_key_with_which_another_run_trades_ends_nothing(run: tuple[Hosted, Pat
 
 def test_without_a_run_a_trouble_says_that_nothing_was_done(run: tuple[Hosted, Path]) -> None:
     told = panic(run, "orders", "--yes", *NOWHERE)
-    assert told.exit_code == 4 and "nothing was done; no run is on" in told.stderr
+    assert told.exit_code == 4 and "Nothing was done. No run is on." in told.stderr
     with Journal(run[1]):
         pass  # it is nobody's again
 

@@ -11,8 +11,8 @@ import pytest
 
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import Amount, amount
-from lotwise.engine.records import Deposited, Reconciled, Unexplained
-from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
+from lotwise.engine.records import Deposited, Reconciled, Submit, Unexplained
+from lotwise.venues.kraken.inbox import STRIKES, Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, unexplained
 from lotwise.venues.kraken.rest import NoAnswer, Refused
 from tests.sandbox_client import NOW
@@ -191,5 +191,28 @@ def test_cheap_calls_do_not_pass_a_dear_one_for_ever() -> None:
         assert balances - before <= 3 and made.loop.now() - began < 20_000
         for task in hungry:
             task.cancel()
+
+    reconciled(scenario)
+
+
+def test_a_comparison_that_says_nothing_does_not_begin_the_count_of_differences_anew() -> None:
+    """Three in a row are told; our books move while the second is made."""
+
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.fold([Deposited(amount("1 USDT"), made.loop.now())])
+        inbox, asked = Inbox(), 0
+
+        def moves(endpoint: str, _: object) -> None:
+            nonlocal asked
+            asked += endpoint == "Ledgers"
+            if endpoint == "Ledgers" and asked == 2:
+                made.fold([Submit(buy())])
+
+        made.network.sent = moves
+        keeping = asyncio.create_task(Bookkeeper(reconciler, inbox, made.loop.now, lambda _: None).keep())
+        (event,) = await anext(inbox.occasions())
+        keeping.cancel()
+        assert isinstance(event, Unexplained) and asked == STRIKES + 1
 
     reconciled(scenario)

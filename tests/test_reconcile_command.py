@@ -20,9 +20,25 @@ from lotwise.domain.values import amount
 from lotwise.engine.codec import encode
 from lotwise.engine.records import Deposited, Opened, Submit
 from lotwise.kraken.signature import credentials
-from lotwise.sandbox.service import Hosted
+from lotwise.sandbox.conformance import Permission
+from lotwise.sandbox.service import Account, Hosted, Sandbox, hosted
 from lotwise.store.journal import Journal
-from tests.live_sandbox import ADA, KEY, NOBODY, OWN_KEY, SECRET, keep_books, places, sandbox, theirs, website
+from tests.live_sandbox import (
+    ADA,
+    KEY,
+    MONEY,
+    NOBODY,
+    OWN_KEY,
+    SECRET,
+    add_key,
+    keep_books,
+    places,
+    sandbox,
+    theirs,
+    website,
+)
+
+QUERIES = frozenset(word for word in Permission if word.value.startswith("query"))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +98,45 @@ def test_people_read_the_same_in_a_table(books: tuple[Hosted, Path]) -> None:
     result = reconcile(books[1], *places(books[0]))
     assert result.exit_code == 0 and "Everything is explained" in result.stdout
     assert "abcd1234-2" in result.stdout and "0.77777777" in result.stdout
+
+
+def test_no_number_and_no_meaning_is_cut_however_narrow_the_terminal_is(books: tuple[Hosted, Path]) -> None:
+    asked = ["reconcile", "--journal", str(books[1]), *places(books[0])]
+    shown = CliRunner().invoke(cli, asked, env={**OWN_KEY, "COLUMNS": "20"}).stdout.splitlines()
+    (btc,) = (number for number, line in enumerate(shown) if line.startswith("BTC"))
+    assert shown[btc].split() == ["BTC", "0", "0.77777777", "0.77777777", "0"]
+    assert shown[btc + 1] == "  agrees; 0.77777777 BTC is not the bot's and stays untouched"
+    order = next(
+        number for number, line in enumerate(shown) if line.startswith("Order abcd1234-2: buy 40 ADA")
+    )
+    assert shown[order].endswith("here: open, at Kraken: open") and shown[order + 1] == "  agrees"
+
+
+def test_with_the_key_of_another_account_nothing_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "HOME", tmp_path / "home")
+    names = (("me", KEY), ("somebody else", "KeyOfSomebodyElse111"))
+    two = tuple(Account(name, key, SECRET, tuple(map(amount, MONEY))) for name, key in names)
+    path = tmp_path / "live.journal"
+    with hosted(Sandbox(accounts=two, rate_limits=False)) as made:
+        keep_books(made, path)
+        command = ["reconcile", "--journal", str(path), *places(made)]
+        others = {**OWN_KEY, "KRAKEN_API_KEY": names[1][1]}
+        result = CliRunner().invoke(cli, command, env=others)
+        assert result.exit_code == 3 and result.stdout == "", "no table that does not add up"
+        assert "another account" in result.stderr and "give the key of the run's account" in result.stderr
+        queries = add_key(made, "KeyThatOnlyQueries11", QUERIES)
+        assert CliRunner().invoke(cli, command, env=queries).exit_code == 0, (
+            "a second key of the account will do"
+        )
+
+
+def test_a_key_that_kraken_does_not_know_is_told_with_what_to_do(books: tuple[Hosted, Path]) -> None:
+    gone = {**OWN_KEY, "KRAKEN_API_KEY": "KeyThatIsNotThere111"}
+    command = ["reconcile", "--journal", str(books[1]), *places(books[0])]
+    result = CliRunner().invoke(cli, command, env=gone)
+    assert result.exit_code == 3 and "Make another on Kraken's key page" in result.stderr
 
 
 def test_money_that_is_only_in_our_books_is_not_explained(books: tuple[Hosted, Path]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from lotwise.app.journals import RUNS, newest_journal
+from lotwise.app.kraken import Place
 from lotwise.app.live import LIVE
 from lotwise.app.operator import listener
 from lotwise.app.terminal import Problem
@@ -118,6 +119,11 @@ def live_books(path: Path) -> tuple[Opened, State]:
 def live_state(path: Path) -> State:
     """What a live journal folds to, as `live_books`."""
     return live_books(path)[1]
+
+
+def going_on(path: Path, place: Place) -> str:
+    """The words with which a live run takes up its journal again."""
+    return " ".join(filter(None, (f"lotwise run --live --journal {path}", place.options)))
 
 
 async def asked_after(state: State, account: Account) -> dict[str, OrderInfo]:

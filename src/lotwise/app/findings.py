@@ -40,7 +40,7 @@ from lotwise.venues.kraken.stream import Line
 DAY = 86_400_000
 ONLINE, MAINTENANCE = "online", "maintenance"
 CURRENCIES = ("USD", "EUR", "USDC", "USDT", "GBP")
-"""What the default pairs may be paid with, as Kraken lists them; the first that the account holds is told."""
+"""What the default pairs may be paid with, as Kraken lists them."""
 
 
 class Verdict(StrEnum):
@@ -185,19 +185,30 @@ async def pairs_found(
     seen = f"Kraken lists none of {', '.join(absent)}"
     if listings:
         return [warning("pairs", seen, "the run goes without; take them out of `pairs`")]
-    bases = [symbol.partition("/")[0] for symbol in absent]
-    found = await listed_in(rest, bases, [c for c in CURRENCIES if c != settings.stake_currency])
+    found = await _elsewhere(rest, settings)
     if not found:
         return [bad("pairs", seen, "name others in `pairs`", UNAVAILABLE)]
-    return [bad("pairs", seen, _choose(found, held), UNAVAILABLE)]
-
-
-def _choose(found: Mapping[str, list[str]], held: Mapping[str, Amount]) -> str:
-    """Which currency to pay with: one that the account holds, else the one with most of the coins."""
     there = ", ".join(f"{len(coins)} of them in {quote}" for quote, coins in found.items())
-    own = next((quote for quote in found if quote in held and held[quote].number > 0), None)
-    best = own or max(found, key=lambda quote: len(found[quote]))
-    return f"it lists {there}; choose --stake {best}{', which the account holds' if own else ''}"
+    best = _held(found, held)
+    what = f"choose --stake {best}, which the account holds" if best else f"choose --stake {_most(found)}"
+    return [bad("pairs", seen, f"it lists {there}; {what}", UNAVAILABLE)]
+
+
+async def _elsewhere(rest: Rest, settings: Settings) -> dict[str, list[str]]:
+    """In which other currencies Kraken lists which of our coins. Raises Refused, NoAnswer."""
+    bases = [symbol.partition("/")[0] for symbol in settings.pairs]
+    return await listed_in(rest, bases, [one for one in CURRENCIES if one != settings.stake_currency])
+
+
+def _held(found: Mapping[str, list[str]], held: Mapping[str, Amount]) -> str | None:
+    """The one of these currencies that the account has most of, in its own units."""
+    there = [held[quote] for quote in found if quote in held and held[quote].number > 0]
+    return max(there, key=lambda one: one.number).asset if there else None
+
+
+def _most(found: Mapping[str, list[str]]) -> str:
+    """The one in which most coins are listed."""
+    return max(found, key=lambda quote: len(found[quote]))
 
 
 def listings_found(settings: Settings, listings: Mapping[str, Listed]) -> Finding:
@@ -230,9 +241,10 @@ async def money_found(
     amount = share_of(available, fraction)
     if amount <= 0:
         holds = ", ".join(str(one) for one in held.values() if one.number > 0) or "nothing"
-        own = next((quote for quote in CURRENCIES if quote in held and held[quote].number > 0), None)
+        own = _held(await _elsewhere(rest, settings), held)
         seen = f"the account has no {asset} to trade with (it holds {holds})"
-        return bad("money", seen, f"deposit some, or choose --stake {own or '...'}", UNAVAILABLE), amount
+        what = f"choose --stake {own}, or deposit {asset}" if own else f"deposit {asset}"
+        return bad("money", seen, what, UNAVAILABLE), amount
     quotes = await prices(rest, listings, clock)
     found = reach(live_settings(settings), listings, quotes, Amount(amount, asset))
     seen = f"{plain(amount)} {asset} ({plain(fraction)} of {plain(available)}, live.fraction): {found.told()}"

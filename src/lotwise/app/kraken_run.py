@@ -159,22 +159,20 @@ async def _looked(start: Start, rest: Rest, journal: Journal) -> Looked:
     account = "" if key is None else await check_key(rest, key, place)
     must([await streams_found(place, private=key is not None)])
     listings = await pairs(rest, settings.pairs, clock())
-    held = {} if key is None else await Account(rest).balances()
+    begins = key is not None and not journal.count
+    held = await Account(rest).balances() if begins else {}
     _tell(start, must(await pairs_found(rest, settings, listings, held)))
-    if key is None:
-        return Looked()
-    if not journal.count:
+    if begins:
         money, allotment = await money_found(rest, settings, listings, held)
         must([money])
         where = "on Kraken" if place.is_kraken else f"at {place.name} (not Kraken)"
         return Looked(account, allotment, f"Real orders {where} with {money.seen}.")
-    told, state = opened(journal), load_state(journal)
-    if told.mode == LIVE:
+    if key is not None and (told := opened(journal)).mode == LIVE:
+        state = load_state(journal)
         account = await check_account(account, told, state, rest)
-        if told.settings.get("stake_currency") == settings.stake_currency:
-            left = await left_found(rest, settings, listings, state)
-            must([left])
-            start.notices.note(left.seen if left.verdict is Verdict.FINE else f"{left.seen}: {left.remedy}")
+        if not (state.holdings or state.orders):  # what is held must be watched, whatever else can be bought
+            left = must([await left_found(rest, settings, listings, state)])
+            start.notices.note(left[0].seen)
     return Looked(account)
 
 
@@ -201,7 +199,7 @@ async def _traded(start: Start, live: LiveRun, console: Console) -> None:
     """The loop, watched."""
     title = f"{start.title}: {', '.join(live.symbols)}"
     real, path = start.key is not None, start.path
-    shown = OnExchange(start.notices, live.feed.quotes, real, path)
+    shown = OnExchange(start.notices, live.feed.quotes, real, path, live.feed.troubles)
     live.background.append(partial(serve, Operator(live.engine, live.inbox, clock), path, start.notices.note))
     with LiveScreen(console, live.engine, (title, start.caution), shown) as screen:
         live.background.append(screen.keep)
@@ -223,5 +221,5 @@ def _ended(start: Start, live: LiveRun, console: Console) -> dict[str, Any]:
         *left_behind(live.engine, start.key is not None),
         f"Stopped.{where} Go on with: {words} and the same options",
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     return result

@@ -6,12 +6,12 @@ lines; a view never ends a run with real orders.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -21,7 +21,6 @@ from lotwise.app.screen import (
     DOUBTFUL,
     GOOD,
     LATEST,
-    LINE_SECONDS,
     PLAIN,
     Happening,
     Line,
@@ -33,15 +32,17 @@ from lotwise.app.screen import (
 )
 from lotwise.app.summary import clock_time, counted, order_words, restriction, when
 from lotwise.domain.market import Quote
-from lotwise.domain.values import Time, plain
+from lotwise.domain.orders import Purpose
+from lotwise.domain.values import EPOCH, Side, Time, plain
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import Record, Trading
 from lotwise.engine.sight import AT_THE_EXCHANGE
 from lotwise.engine.state import Holding
 from lotwise.strategies.candles import TIMEFRAMES, utc_text
 
-REPORT_SECONDS = 600.0
-"""Where there is no terminal all is told so often, and when something changes that a person must know."""
+REPORT_EVERY, LINES_EVERY = 600_000, 2_000
+"""Milliseconds. Where there is no terminal all is told so often, and when a person must know a change, but
+not more often than the second."""
 
 PRICES, ACCOUNT, BOOKS, KEY = "prices", "account", "books", "key"
 SUBJECTS: Mapping[str, str] = {
@@ -101,12 +102,13 @@ class Notices:
 @dataclass(frozen=True, slots=True)
 class OnExchange:
     """What the view of a run on an exchange's live data asks beside the engine: what is noted, the prices
-    of now, whether orders are real, and the journal to name in commands."""
+    of now, whether orders are real, the journal to name in commands, and by pair why it gives no signal."""
 
     notices: Notices
     quotes: Callable[[], Iterable[Quote]]
     real: bool
     journal: Path
+    troubles: Mapping[str, str] = field(default_factory=dict)
 
 
 class LiveScreen(View):
@@ -117,6 +119,7 @@ class LiveScreen(View):
         self._there = there
         self._notices = there.notices
         self._told: object = None
+        self._reported = EPOCH
 
     def __enter__(self) -> "LiveScreen":
         if self._live:
@@ -155,11 +158,12 @@ class LiveScreen(View):
             with suppress(OSError, SystemExit):
                 self._live.update(self._view(), refresh=True)
             return
-        news, passed = self._news(), time.monotonic() - self._drawn
-        if passed >= REPORT_SECONDS or (news != self._told and passed >= LINE_SECONDS):
-            self._told, self._drawn = news, time.monotonic()
+        now, news = self._notices.now(), self._news()
+        passed = abs(now - self._reported)  # a clock that is set back does not silence it
+        if passed >= REPORT_EVERY or (news != self._told and passed >= LINES_EVERY):
+            self._told, self._reported = news, now
             for line, _ in self._facts():
-                self._notices.say(f"{when(self._notices.now())}  {line}")
+                self._notices.say(f"{when(now)}  {line}")
 
     def _news(self) -> object:
         """What is told at once where it changes: what the run may do, and who watches what."""
@@ -169,7 +173,7 @@ class LiveScreen(View):
 
     def _view(self) -> RenderableType:
         return Group(
-            self._heading(), *drawn(self._facts()), self._latest(self._notices.latest, self._notices.now())
+            *self._heading(), *drawn(self._facts()), self._latest(self._notices.latest, self._notices.now())
         )
 
     def _facts(self) -> Iterable[Line]:
@@ -179,11 +183,8 @@ class LiveScreen(View):
         now, bar = self._notices.now(), self._engine.plan.bar
         name = next(name for name, length in TIMEFRAMES.items() if length == bar)
         closes = clock_time(Time((now // bar + 1) * bar), now)
-        yield (
-            f"now {utc_text(now)[11:19]} UTC, the next {name} bar closes at {closes}; {self._caution}",
-            PLAIN,
-        )
-        yield from self._money(self._shown(), not self._notices.trouble(PRICES))
+        yield f"{utc_text(now)[11:19]} UTC, next {name} bar closes {closes}; {self._caution}", PLAIN
+        yield from self._money(self._shown(), self._has_prices())
         yield from self._holdings()
         yield from self._orders()
 
@@ -199,12 +200,25 @@ class LiveScreen(View):
         if state.unexplained:
             yield f"BUYS NOTHING: {state.unexplained}; see `lotwise reconcile`", BAD
         if restriction(state):
-            lift = f"lotwise panic lift --journal {self._there.journal}"
+            lift = f"lotwise panic lift --journal {quote(str(self._there.journal))}"
             yield f"{restriction(state)}. To lift it: {lift}", DOUBTFUL
-        elif self._there.real and BOOKS not in notices.standings:
-            yield "BUYS NOTHING YET: the books have not been compared", DOUBTFUL
+        elif not self._has_prices():
+            yield "BUYS NOTHING: there is no market data now", DOUBTFUL
         elif not state.unexplained and not refused:
-            yield "ACTIVE: it may buy and sell", GOOD
+            yield from self._open_pairs()
+
+    def _open_pairs(self) -> Iterable[Line]:
+        """Whether the exchange takes purchases."""
+        engine, listed = self._engine, self._engine.state.listed
+        told = {symbol: engine.status(symbol) for symbol in engine.plan.policies if symbol in listed}
+        closed = {s: says for s, says in told.items() if not says.takes(Side.BUY, True, post_only=False)}
+        if told and len(closed) == len(told):
+            words = ", ".join(sorted(set(closed.values())))
+            yield f"BUYS NOTHING: the exchange takes no purchases now ({words})", DOUBTFUL
+            return
+        yield "ACTIVE: it may buy and sell", GOOD
+        for symbol, status in closed.items():
+            yield f"but not buy {symbol}: the exchange says {status}", DOUBTFUL
 
     def _connection(self) -> Iterable[Line]:
         wanted = (PRICES, ACCOUNT) if self._there.real else (PRICES,)
@@ -229,7 +243,7 @@ class LiveScreen(View):
         return clock_time(self._notices.standings[subject].since, self._notices.now())
 
     def _shown(self) -> dict[str, Quote]:
-        return {quote.symbol: quote for quote in self._there.quotes()}
+        return {shown.symbol: shown for shown in self._there.quotes()}
 
     def _holdings(self, bids: bool = True) -> Iterable[Line]:
         engine, shown = self._engine, self._shown()
@@ -242,7 +256,7 @@ class LiveScreen(View):
                 yield f"  being sold ({holding.leaving})", DOUBTFUL
             else:
                 yield self._stop(symbol, holding)
-                yield f"  target {plain(holding.target)} {self._target_watcher(symbol)}", PLAIN
+                yield self._target(symbol, holding)
         if not engine.state.holdings:
             yield "holds no coins", PLAIN
 
@@ -255,32 +269,36 @@ class LiveScreen(View):
         return f"bid {plain(known.bid)} at {clock_time(known.time, self._notices.now())}, no newer"
 
     def _stop(self, symbol: str, holding: Holding) -> Line:
-        stop = plain(self._engine.stop(symbol, holding))
-        if self._engine.bracket(symbol, holding).stop is None:
+        engine, stop = self._engine, plain(self._engine.stop(symbol, holding))
+        if engine.bracket(symbol, holding).stop is None:
             return f"  stop {stop} rests at the exchange", PLAIN
-        if why := self._blind():
-            return f"  stop {stop} IS NOT WATCHED: {why}", BAD
-        return f"  stop {stop} watched by this run", PLAIN
+        if blind := self._blind():
+            return f"  stop {stop} IS NOT WATCHED: {blind}", BAD
+        if why := engine.unsellable(symbol, Purpose.STOP, self._notices.now()):
+            return f"  stop {stop} watched by this run, but nothing can be sold now: {why}", BAD
+        here = "watched by this run, not at the exchange" if engine.plan.stop_rests else "watched by this run"
+        return f"  stop {stop} {here}", PLAIN
 
-    def _target_watcher(self, symbol: str) -> str:
-        if self._engine.plan.stop_rests:
-            return "waits: nothing is watched" if self._blind() else "watched by this run"
-        resting = self._engine.resting(symbol)
+    def _target(self, symbol: str, holding: Holding) -> Line:
+        engine, target, resting = self._engine, plain(holding.target), self._engine.resting(symbol)
+        if engine.plan.stop_rests:
+            return f"  target {target} {'IS NOT WATCHED' if self._blind() else 'watched by this run'}", PLAIN
         there = resting is not None and resting.status in AT_THE_EXCHANGE
-        return "rests at the exchange" if there else "not at the exchange"
+        return f"  target {target} {'rests' if there else 'does not rest'} at the exchange", PLAIN
+
+    def _has_prices(self) -> bool:
+        return PRICES in self._notices.standings and not self._notices.trouble(PRICES)
 
     def _blind(self) -> str:
-        """Why the run could not sell at a stop; empty when it could."""
+        """Why the run would not sell at a stop; empty when it would."""
         if self._engine.state.trading is Trading.HALTED:
             return "the run is halted"
         if self._notices.trouble(KEY):
             return "the key is refused"
-        if PRICES not in self._notices.standings:
-            return "no prices yet"
-        return "no prices" if self._notices.trouble(PRICES) else ""
+        return "" if self._has_prices() else "there is no market data now"
 
     def _orders(self) -> Iterable[Line]:
-        """The orders under way, but those told with what is held."""
+        """The orders under way, but those told with what is held; and where none will come from."""
         state = self._engine.state
         told = {known.order.client_id for s in state.holdings if (known := self._engine.resting(s))}
         others = [known for name, known in state.orders.items() if name not in told]
@@ -288,3 +306,5 @@ class LiveScreen(View):
             yield f"{counted(len(others), 'order')} under way:", PLAIN
         for known in others:
             yield f"  {order_words(known, state)}", PLAIN
+        for symbol, why in sorted(self._there.troubles.items()):
+            yield f"{symbol} gives no signal: {why}", DOUBTFUL

@@ -62,7 +62,6 @@ class View(AbstractContextManager["View"], ABC):
         self._engine = engine
         self._title, self._caution = title
         self._console = console
-        self._drawn = 0.0
         terminal = console.is_terminal and not console.is_dumb_terminal
         self._live = Live(console=console, auto_refresh=False, screen=whole) if terminal else None
 
@@ -76,8 +75,8 @@ class View(AbstractContextManager["View"], ABC):
     @abstractmethod
     def _view(self) -> RenderableType: ...
 
-    def _heading(self) -> RenderableType:
-        return Rule(Text(self._title, style="bold"), align="left")
+    def _heading(self) -> list[RenderableType]:
+        return [Text(self._title, style="bold"), Rule()]
 
     def _latest(self, latest: Iterable[Happening], now: Time) -> RenderableType:
         # The newest on top, at the end of the view: a low terminal cuts off old decisions only.
@@ -88,12 +87,14 @@ class View(AbstractContextManager["View"], ABC):
         engine, totals, asset = self._engine, self._engine.state.totals, self._engine.plan.quote
         equity, doubts = engine.equity(shown), unpriced(engine, shown)
         change = EXACT.subtract(equity, totals.deposits)
-        free = money(engine.state.ledger.free(asset).number, asset)
+        free = engine.state.ledger.free(asset).number
+        ordered = EXACT.subtract(engine.state.ledger.total(asset).number, free)
+        rest = f"free {money(free, asset)}{f', in orders {money(ordered)}' if ordered else ''}"
         sign, look = ("+", GOOD) if change >= 0 else ("", "red")
         about = "" if known and not doubts else "about "
         fall = max(totals.max_drawdown_fraction, fall_to(equity, totals.peak_equity))
         told = [
-            (f"equity {about}{money(equity, asset)} ({sign}{money(change)}), free {free}", look),
+            (f"equity {about}{money(equity, asset)} ({sign}{money(change)}), {rest}", look),
             *((f"no price of {s} yet: it counts as {worth}", DOUBTFUL) for s, worth in doubts.items()),
         ]
         done = f"round trips {totals.trades}, won {totals.wins}"
@@ -111,6 +112,7 @@ class Screen(View):
         self, console: Console, engine: Engine, title: tuple[str, str], moments: NDArray[np.int64]
     ) -> None:
         super().__init__(console, engine, title, whole=False)
+        self._drawn = 0.0
         self._happened: deque[Happening] = deque(maxlen=LATEST)
         self._time = engine.state.time
         self._progress = Progress(
@@ -139,13 +141,6 @@ class Screen(View):
         self._happened.extend((update.time, line) for line in lines if line)
         self._draw()
 
-    def hear(self, now: Time, records: list[Record]) -> None:
-        """Take in what happened at a time, where no end is known."""
-        self._time = now
-        lines = (describe(record, self._engine.state) for record in records)
-        self._happened.extend((now, line) for line in lines if line)
-        self._draw()
-
     def _draw(self) -> None:
         """Draw, but only so often."""
         now = time.monotonic()
@@ -170,7 +165,7 @@ class Screen(View):
 
     def _view(self) -> RenderableType:
         return Group(
-            self._heading(),
+            *self._heading(),
             Text(self._caution, style="dim"),
             *drawn(self._money()),
             self._progress,
@@ -183,7 +178,7 @@ class Screen(View):
         for symbol, holding in sorted(self._engine.state.holdings.items()):
             quote = self._engine.quotes.get(symbol)
             bid = f"bid {plain(quote.bid)}" if quote else "no price yet"
-            yield f"{held(self._engine, symbol, holding)}; {bid}", PLAIN
+            yield f"HELD {held(self._engine, symbol, holding)}; {bid}", PLAIN
             stop, target = plain(self._engine.stop(symbol, holding)), plain(holding.target)
             doing = stuck(symbol, holding) or (f"being sold ({holding.leaving})" if holding.leaving else "")
             yield f"  {doing or f'stop {stop}, target {target}'}", DOUBTFUL if holding.stuck else PLAIN

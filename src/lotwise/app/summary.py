@@ -163,7 +163,10 @@ def restriction(state: State) -> str:
 
 def left_behind(engine: Engine, real: bool) -> list[str]:
     """What goes on, and what does not, while a run on live data is stopped."""
-    state, there = engine.state, "at the exchange" if real else "at the simulated exchange"
+    state, there = (
+        engine.state,
+        "at the exchange" if real else "that are simulated, and stand still until then",
+    )
     resting = [known for known in state.orders.values() if known.status in AT_THE_EXCHANGE]
     told = []
     if resting:
@@ -171,16 +174,15 @@ def left_behind(engine: Engine, real: bool) -> list[str]:
         told += [f"  {order_words(known, state)}" for known in resting]
     undecided = len(state.orders) - len(resting)
     if undecided:
-        told.append(
-            f"{counted(undecided, 'order')} of unknown fate: `lotwise reconcile` shows what became of it"
-        )
+        told.append(f"{counted(undecided, 'order')} of unknown fate: see `lotwise reconcile`")
     for symbol, holding in sorted(state.holdings.items()):
-        held = f"{plain(holding.position.quantity)} {symbol.partition('/')[0]}"
-        stop = plain(engine.stop(symbol, holding))
-        if holding.stuck or engine.bracket(symbol, holding).stop is not None:
-            told.append(f"{held} held: its stop at {stop} IS NOT WATCHED until the run goes on")
+        stop = f"its stop at {plain(engine.stop(symbol, holding))}"
+        if holding.stuck:
+            continue  # told as stranded
+        if real and engine.bracket(symbol, holding).stop is None:
+            told.append(f"{symbol} held: {stop} rests {there}, and sells without the run")
         else:
-            told.append(f"{held} held: its stop at {stop} rests {there}, and works without the run")
+            told.append(f"{symbol} held: {stop} IS NOT WATCHED until the run goes on")
     if restriction(state):
         told.append(f"{restriction(state)}; it stays so until `lotwise panic lift`")
     return told

@@ -20,7 +20,7 @@ from filelock import Timeout
 from pydantic import ValidationError
 
 from lotwise.app.accounts import check_account, lock_of, nonces_of, own_nonces
-from lotwise.app.books import folded
+from lotwise.app.books import folded, going_on
 from lotwise.app.findings import ONLINE, bad, check_clock, check_key, must, system_found
 from lotwise.app.journals import unfoldable
 from lotwise.app.kraken import STATUS_PAGE, Place, clock, open_rest, trouble
@@ -88,38 +88,37 @@ def act_instead(deed: Deed) -> Receipt:
             process = _holder(deed.path)
         else:
             held.enter_context(journal)
-        alone = "no run is on"
-        alive = f"the run (process {process}) does not answer, and was left as it is"
-        with _troubles(deed, f"nothing was done; {alive if process else alone}"):
+        alive = f"The run (process {process}) does not answer, and was left as it is."
+        with _troubles(deed, f"Nothing was done. {alive if process else 'No run is on.'}"):
             _lock_is_free_or_of(deed.key, process)
             ready = asyncio.run(_checked(deed))
         if process is not None:
             journal = held.enter_context(_taken(deed.path, process))
         assert journal is not None
-        ended = f"the run (process {process}) was ended, and " if process else ""
-        again = f"ask again, or `lotwise run --live --journal {deed.path}`"
-        with _troubles(deed, f"{ended}no stop is watched now: {again}"), lock_of(deed.key):
+        ended = f"The run (process {process}) was ended. " if process else ""
+        left = f"{ended}No stop is watched now: ask again, or `{going_on(deed.path, deed.place)}`."
+        with _troubles(deed, left), lock_of(deed.key):
             return {**_acted_at_last(deed, journal, ready), "ended": process}
 
 
 @contextmanager
 def _troubles(deed: Deed, left: str) -> Iterator[None]:
-    """Each trouble as one message, which ends with how everything was left."""
+    """Each trouble as one message; its last line says how everything was left."""
     try:
         yield
     except Timeout:
-        raise Problem(f"another run, of another journal, trades with this key; {left}", UNSAFE) from None
+        raise Problem(f"another run, of another journal, trades with this key\n{left}", UNSAFE) from None
     except Unfoldable as wrong:
-        raise Problem(f"{unfoldable(deed.path, wrong).message}; {left}", UNSAFE) from None
+        raise Problem(f"{unfoldable(deed.path, wrong).message}\n{left}", UNSAFE) from None
     except OtherRun as other:
-        raise Problem(f"{other}. Is this the key of the run's account? {left}", UNSAFE) from None
+        raise Problem(f"{other}. Is this the key of the run's account?\n{left}", UNSAFE) from None
     except NoPairs as none:
-        raise Problem(f"{none}; {left}", UNAVAILABLE) from None
+        raise Problem(f"{none}\n{left}", UNAVAILABLE) from None
     except (Refused, NoAnswer) as no:
         problem = trouble(no, deed.place).problem
-        raise Problem(f"{problem.message}; {left}", problem.exit_code) from None
+        raise Problem(f"{problem.message}\n{left}", problem.exit_code) from None
     except Problem as no:
-        raise Problem(f"{no.message}; {left}", no.exit_code) from None
+        raise Problem(f"{no.message}\n{left}", no.exit_code) from None
 
 
 async def _checked(deed: Deed) -> Ready:

@@ -40,9 +40,9 @@ async def which_journal(rest: Rest, path: Path | None, account: str) -> Which:
     try:
         told, state = folded(found)
     except Unfoldable as wrong:
-        return Which(_unread(unfoldable(found, wrong)))
+        return Which(_unread(unfoldable(found, wrong), path))
     except JournalError as no:
-        return Which(_unread(problem(no)))
+        return Which(_unread(problem(no), path))
     same = told.mode == LIVE and await known_as(account, told, state, rest) == told.settings.get("account")
     process = listener(found)
     if process is not None and told.mode == LIVE:
@@ -85,6 +85,7 @@ def _new(path: Path) -> Finding:
     return fine(JOURNAL, f"a run would begin with {path}")
 
 
-def _unread(no: Problem) -> Finding:
+def _unread(no: Problem, named: Path | None) -> Finding:
+    """A journal that cannot be read: no run can go on with it, but one that names none begins another."""
     seen, _, what = no.message.rpartition("; ")
-    return bad(JOURNAL, seen, what, no.exit_code)
+    return bad(JOURNAL, seen, what, no.exit_code) if named else warning(JOURNAL, seen, what)

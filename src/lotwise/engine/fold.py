@@ -251,6 +251,7 @@ def impossible(state: State, report: Report) -> str | None:
         known = state.order(report.client_id)
         if after(known, report) is not known and isinstance(report, Fill):
             _settled(state.ledger, report)
+            _joined(state, report)
     except (ImpossibleReport, Overdrawn, Unbalanced) as no:
         return str(no)
     return None
@@ -258,6 +259,13 @@ def impossible(state: State, report: Report) -> str | None:
 
 def _settled(ledger: Ledger, fill: Fill) -> Ledger:
     return post(post(ledger, top_up(ledger, fill)), settlement(fill))
+
+
+def _joined(state: State, fill: Fill) -> None:
+    """A purchase begins a holding by what its entry is, or joins one; a sale is of one."""
+    begins = fill.side is Side.BUY and fill.client_id in state.entries
+    if not begins and fill.symbol not in state.holdings:
+        raise ImpossibleReport(f"{fill} is of no entry, and nothing is held that it could belong to")
 
 
 def _refuse(holding: Holding, purpose: Purpose, no: Rejected) -> None:
@@ -316,9 +324,10 @@ def _book(state: State, fill: Fill) -> None:
 
 def _bought(state: State, fill: Fill) -> Holding:
     """The holding that a purchase joins. A new entry on what was stuck takes it along."""
+    _joined(state, fill)
     entry, holding = state.entries.get(fill.client_id), state.holdings.get(fill.symbol)
     if holding is None:
-        assert entry is not None, f"{fill} joins nothing"
+        assert entry is not None
         holding = Holding(Position(fill.symbol), entry.stop, entry.target, fill.time, fill.time)
         state.holdings[fill.symbol] = holding
     elif entry is not None and holding.stuck is not None:

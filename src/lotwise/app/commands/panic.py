@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lotwise.app.accounts import own_nonces
-from lotwise.app.books import asked_after, folded, live_journal
+from lotwise.app.books import asked_after, folded, going_on, live_journal
 from lotwise.app.journals import journal_option, problem, unfoldable
 from lotwise.app.kraken import Place, clock, confirmed, open_rest, place_options, trouble
 from lotwise.app.live import LIVE, PAPER
@@ -104,7 +104,7 @@ def command(
     if as_json:
         click.echo(to_json(result))
     elif receipt is not None:
-        click.echo("\n".join(_done(receipt, path)))
+        click.echo("\n".join(_done(receipt, going_on(path, place))))
     if receipt is None:
         click.echo("Nothing was done. Add --yes to do it.", err=True)
     if receipt is None or not receipt["done"]:
@@ -214,7 +214,7 @@ def _carried_out(word: str, path: Path, place: Place, mode: str) -> Receipt:
     return {**act_instead(Deed(word, path, place, load_credentials())), "by": "this command"}
 
 
-def _done(receipt: Receipt, path: Path) -> Iterator[str]:
+def _done(receipt: Receipt, again: str) -> Iterator[str]:
     if receipt.get("ended"):
         yield f"The run did not answer and was ended (process {receipt['ended']})."
     lift = "" if receipt["trading"] == Trading.ACTIVE else ", until `lotwise panic lift`"
@@ -232,7 +232,7 @@ def _done(receipt: Receipt, path: Path) -> Iterator[str]:
     yield f"The bot's balance: {', '.join(owned) or 'nothing'}."
     yield "Done." if receipt["done"] else "NOT all of it is done yet: ask again, or see `lotwise reconcile`."
     if receipt["by"] != "the run":
-        yield f"No run is on now, and stops are watched only by one: lotwise run --live --journal {path}"
+        yield f"No run is on now, and stops are watched only by one: {again}"
 
 
 def _number(told: Decimal | str) -> str:

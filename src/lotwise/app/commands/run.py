@@ -42,8 +42,6 @@ HOW_MUCH = (
     " `lotwise doctor` says what that can buy)"
 )
 
-PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-
 
 @click.command(name="run")
 @click.option(
@@ -228,7 +226,7 @@ def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bo
                 click.echo(f"note: {trouble}; it makes no wish there", err=True)
             if not joined.fresh:
                 since = when(joined.engine.state.time)
-                console.print(f"Going on with {path} after {since}: {len(left)} bars.", **PLAIN)
+                _say(console, f"Going on with {path} after {since}: {len(left)} bars.")
             with Screen(console, joined.engine, title, left) as screen:
                 finished = run(joined, screen.watch)
             result = summary(joined.engine, path, finished)
@@ -239,7 +237,12 @@ def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bo
     except JournalError as trouble:
         raise problem(trouble) from None
     for line in [*lines(result), *(f"No wishes: {trouble}" for trouble in joined.feed.troubles)]:
-        console.print(line, **PLAIN)
+        _say(console, line)
     if not finished:
-        console.print(f"Stopped. Go on with: lotwise run --journal {path} and the same options", **PLAIN)
+        _say(console, f"Stopped. Go on with: lotwise run --journal {path} and the same options")
     return result
+
+
+def _say(console: Console, line: str) -> None:
+    """A line as it is; on a terminal it is broken between words."""
+    console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)

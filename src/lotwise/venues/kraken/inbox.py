@@ -107,7 +107,8 @@ class Bookkeeper:
                 self._told(trouble)
                 await self._wait(AGAIN)
                 continue
-            strikes = strikes + 1 if found.differences else 0
+            if not found.undecided:  # else it says nothing of the money
+                strikes = strikes + 1 if found.differences else 0
             if strikes >= STRIKES and found.differences != told:
                 told = found.differences
                 self._inbox.put(unexplained(told, self._clock()))
