@@ -32,6 +32,7 @@ from lotwise.engine.ports import Brackets
 from lotwise.engine.records import (
     Cancel,
     Command,
+    Elapsed,
     Event,
     Extent,
     Freed,
@@ -201,6 +202,24 @@ def test_an_entry_in_many_parts_ends_with_a_stop_for_all_of_it_and_no_refusal(
         kraken.tell(Fill(*fill))
     (stop,) = resting(kraken)
     assert stop.rest == entry.quantity and kraken.refused == 0
+
+
+def test_a_stop_too_young_to_be_replaced_is_replaced_when_it_is_old_enough(tmp_path: Path) -> None:
+    """Kraken charges cancels of orders younger than 15 s most."""
+    world = World({SOL: bars(SOL, CALM, (10010, 10020, 10010, 10010))}, {SOL: [1]})
+    joined, _ = unskipped(tmp_path / "j", world, entry__lifetime_bars=9)
+    kraken = Kraken(joined.engine)
+    (entry,) = [known.order for known in joined.engine.state.orders.values()]
+    begun, part = joined.engine.state.time, D("0.03")
+    for number in (1, 2):
+        time, paid, fee = Time(begun + number), Amount(part * 100, "USDT"), Amount(D("0.001"), "USDT")
+        fill = (f"T{number}", entry.client_id, SOL, Side.BUY, D(100), part, paid, fee, Liquidity.MAKER, time)
+        kraken.tell(Fill(*fill))
+    for seconds, guarded in ((5, part), (14, part), (16, part * 2)):
+        kraken.tell(Elapsed(Time(begun + 1_000 * seconds)))
+        (stop,) = resting(kraken)
+        assert stop.rest == guarded
+    assert kraken.engine.outgrown(Time(begun + 60_000)) == []
 
 
 def test_while_a_stop_is_for_less_than_is_held_the_run_watches_too(tmp_path: Path) -> None:

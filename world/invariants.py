@@ -179,6 +179,8 @@ class Invariants:
                 self._refusals[self._shadow.orders[record.client_id].order.symbol] = 0
             case Canceled() | Expired():
                 self._ended(record.client_id, now)
+            case Listed():
+                self._refusals[record.listing.symbol] = 0  # new rules, new tries
             case Fill():
                 self.fills += 1
             case Impossible():
@@ -299,8 +301,7 @@ class Invariants:
         """What the exchange may do while nothing is heard; what is held, when all is quiet."""
         self._now = now
         self._committed()
-        if now - self._streams.heard_at[PUBLIC] > STALE:
-            self._deaf_at = now
+        self._deaf_at = now if now - self._streams.heard_at[PUBLIC] > STALE else self._deaf_at
         if self._truth.read():
             self._at_the_exchange()
         still = now - max(self._truth.last_event, self._asked_at) > STILL_AFTER

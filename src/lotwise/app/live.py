@@ -1,5 +1,6 @@
 """A run on Kraken joined: live data with the simulated venue (paper), or with real orders (live)."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -18,7 +19,7 @@ from lotwise.engine.codec import encode
 from lotwise.engine.engine import Engine
 from lotwise.engine.fold import apply
 from lotwise.engine.plan import Plan
-from lotwise.engine.records import Deposited, Event, Listed, MarketUpdate, Opened, Panic, Record
+from lotwise.engine.records import Deposited, Elapsed, Event, Listed, MarketUpdate, Opened, Panic, Record
 from lotwise.engine.state import State
 from lotwise.kraken.errors import rejection_of
 from lotwise.markets import Unknown, UnknownMarket
@@ -37,6 +38,9 @@ from lotwise.venues.simulated import SimulatedVenue
 PAPER, LIVE = "paper on live data", "live"
 HEADROOM = Decimal("1.1")
 """How far above the exchange's minimums an exit must be when orders are real and nobody said otherwise."""
+
+STOPS_SECONDS = 5.0
+"""Between two looks whether a stop at the exchange is to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
             lost=partial(ports.standing, "account"),
         )
         private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
-        run.background += [venue.search, keeper.keep, private.run]
+        run.background += [venue.search, keeper.keep, private.run, partial(_watch_stops, run, ports.clock)]
     return run
 
 
@@ -242,6 +246,16 @@ def _take_up(run: LiveRun) -> None:
         high = run.feed.high(symbol, holding.opened, now)
         if high is not None:
             engine.saw(symbol, holding.opened, high)
+
+
+async def _watch_stops(run: LiveRun, clock: Callable[[], Time]) -> None:
+    """A stop that was too young to be replaced when more was bought is replaced when it is old enough, not
+    only with the next bar."""
+    while True:
+        await asyncio.sleep(STOPS_SECONDS)
+        if run.engine.outgrown(clock()):
+            run.inbox.put([Elapsed(clock())])
+            await run.inbox.answered()
 
 
 async def _after(keeper: Bookkeeper | None, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

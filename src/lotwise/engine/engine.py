@@ -31,6 +31,7 @@ from lotwise.engine.records import (
     Awaited,
     Decided,
     Deposited,
+    Elapsed,
     Event,
     Impossible,
     Learned,
@@ -118,6 +119,8 @@ class Engine(Seller):
                 source = self._panic(event)
             case Rescue():
                 source = self._rescue(event)
+            case Elapsed():
+                source = self._resize(event.time)
             case _:
                 source = self._report(event)
         return list(source)

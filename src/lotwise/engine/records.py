@@ -170,7 +170,14 @@ class Impossible:
 Notice = Reconciled | Unexplained | Restricted | Impossible
 """What is only to be written down and remembered."""
 
-Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Panic | Rescue
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Time has passed: what had to grow older before it may be replaced has."""
+
+    time: Time
+
+
+Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Panic | Rescue | Elapsed
 
 
 class Skip(StrEnum):

@@ -208,6 +208,23 @@ class Seller(Sight):
         elif purpose is Purpose.ENTRY and known.status not in ENDED and holding is not None:
             yield from self._guard(symbol, holding, time)
 
+    def outgrown(self, time: Time) -> list[str]:
+        """The pairs whose stop at the exchange is for more or less than is held, and may be replaced now."""
+        found = []
+        for symbol, holding in self.state.holdings.items():
+            resting = self.resting(symbol)
+            if holding.stuck or self._due(holding) is not Purpose.PROTECTION or resting is None:
+                continue
+            known, fits = resting.status in AT_THE_EXCHANGE, self.fits(resting, symbol, holding)
+            if known and not fits and self._may_replace(resting, time):
+                found.append(symbol)
+        return found
+
+    def _resize(self, time: Time) -> Iterator[Record]:
+        """Replace the stops that what is held has outgrown."""
+        for symbol in self.outgrown(time):
+            yield from self._guard(symbol, self.state.holdings[symbol], time)
+
     def _guard(self, symbol: str, holding: Holding, time: Time) -> Iterator[Record]:
         """While more is bought: let a stop rest for what is there, where stops rest."""
         if self.plan.stop_rests and not holding.stuck:
