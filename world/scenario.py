@@ -38,6 +38,9 @@ HEALING = 10 * MINUTE
 LAST_ENTRY = 4 * MINUTE
 """So long into the healing phase entries go on; then what is held is sold."""
 
+ON_ITS_WAY, MOST_WAITS = 15_000, 20
+"""Milliseconds in which news reach the client when all is well; so many beats are waited for them at most."""
+
 LATE_BARS = 2
 """Bars within which an exit that is due by time is over when nothing stands in its way."""
 
@@ -136,6 +139,10 @@ class World:
             await self._beat(lives)
             if before <= began + LAST_ENTRY < self.loop.now():
                 self.owner.wants(ends)
+        for _ in range(MOST_WAITS):  # what has just happened is still on its way
+            if self.loop.now() - self.exchange.truth.last_event > ON_ITS_WAY:
+                break
+            await self._beat(lives)
         run = self.life.run if self.life else None
         self.checks.converged(run, self.loop.now())
         assert run is not None
