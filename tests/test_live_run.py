@@ -222,7 +222,7 @@ def test_a_signal_stops_it_cleanly_and_it_says_how_to_go_on(home: Path, sign: si
         assert looked.returncode == 0, looked.stdout + looked.stderr
 
 
-def test_a_second_run_with_the_same_key_is_refused(home: Path) -> None:
+def test_a_second_run_with_the_same_key_or_on_the_same_account_is_refused(home: Path) -> None:
     with sandbox() as exchange:
         keep_books(exchange, home / "live.journal")
         with running(exchange, home):
@@ -231,6 +231,8 @@ def test_a_second_run_with_the_same_key_is_refused(home: Path) -> None:
             other = add_key(exchange, "another")
             done = live(home, other, *places(exchange), "--journal", "live.journal")
             assert done.returncode == 3 and "in use by another run" in done.stderr
+            done = live(home, other, *places(exchange))
+            assert done.returncode == 3 and "with another one of this account" in done.stderr
 
 
 def test_it_takes_up_what_it_held_and_what_happened_meanwhile(home: Path) -> None:

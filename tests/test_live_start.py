@@ -2,7 +2,6 @@
 one sentence with the remedy and the exit code of its kind; and nothing is sent or left behind."""
 
 import asyncio
-import fcntl
 import json
 import os
 import pty
@@ -10,9 +9,9 @@ import re
 import select
 import subprocess
 import sys
-import termios
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -312,24 +311,38 @@ def test_without_a_terminal_nobody_is_asked_and_that_is_said(made: Hosted) -> No
     assert error(result, 2) == "nothing was done: there is no terminal to ask; add --yes"
 
 
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_ctrl_c_at_the_question_begins_nothing(made: Hosted, tmp_path: Path) -> None:
     """On a terminal of its own, as a person has it."""
     words = [*LOTWISE, "run", "--live", "--preset", "small", *places(made)]
     ours, its = pty.openpty()
-    with (
-        os.fdopen(ours, "rb", buffering=0) as screen,
-        subprocess.Popen(
-            words, cwd=tmp_path, env=environment(tmp_path, OWN_KEY), stdin=its, stdout=its, stderr=its,
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        ) as process,
-    ):  # fmt: skip
-        os.close(its)
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, *words],
+        cwd=tmp_path, env=environment(tmp_path, OWN_KEY), stdin=its, stdout=its, stderr=its,
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(its)
+    try:
         said = b""
         while b"Begin? [y/N]" not in said:
-            assert select.select([screen], [], [], SECONDS)[0], said
-            said += screen.read(10_000)
-        os.write(screen.fileno(), b"\x03")
-        assert process.wait(SECONDS) == 130
+            assert select.select([ours], [], [], SECONDS)[0], said
+            said += os.read(ours, 10_000)
+        for _ in range(5):  # pressed just before it is read, it is not heard: as on any terminal
+            os.write(ours, b"\x03")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+                break
+        assert process.returncode == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
     assert not list((tmp_path / "runs").glob("*.journal")) and not theirs(made)
 
 

@@ -37,6 +37,12 @@ def lock_of(key: Credentials) -> FileLock:
     return FileLock(_file(key, "lock"), timeout=0)
 
 
+def lock_of_account(account: str) -> FileLock:
+    """The lock of who trades on an account, by its name here: two keys of one account are one trader."""
+    HOME.mkdir(mode=0o700, exist_ok=True)
+    return FileLock(HOME / f"{account}.account", timeout=0)
+
+
 def nonces_of(key: Credentials) -> Path:
     """Where the highest nonce of a key is marked. Only for who has its lock: the mark lies ahead, and the
     calls of another would be refused after one above it."""

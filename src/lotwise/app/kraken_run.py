@@ -14,7 +14,7 @@ from typing import Any
 from filelock import Timeout
 from rich.console import Console
 
-from lotwise.app.accounts import check_account, lock_of, nonces_of
+from lotwise.app.accounts import check_account, lock_of, lock_of_account, nonces_of
 from lotwise.app.findings import (
     Finding,
     Verdict,
@@ -44,6 +44,7 @@ from lotwise.kraken.signature import Credentials
 from lotwise.store.journal import Journal, JournalError
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.facts import pairs, system
+from lotwise.venues.kraken.nonces import LockLost
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
@@ -83,10 +84,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found before the run. account: "" on paper; allotment: how much a run that begins may touch,
+    """What was found before the run. account: as the journal calls it, owner: as the key names it now, "" on
+    paper; allotment: how much a run that begins may touch,
     and the question whether it may (None: nothing is to be asked)."""
 
     account: str = ""
+    owner: str = ""
     allotment: Decimal | None = None
     question: str | None = None
 
@@ -100,7 +103,11 @@ def run_on_kraken(settings: Settings, place: Place, asked: Asked, path: Path) ->
             live = _run(start, journal, console)
             return _ended(start, live, console)
     except Timeout:
-        raise Problem("another lotwise run trades with this key; stop it first", UNSAFE) from None
+        text = "another lotwise run trades with this key, or with another one of this account"
+        raise Problem(f"{text}; stop it first", UNSAFE) from None
+    except LockLost as lost:
+        text = "another run may trade with this key: nothing more was sent; see that there is one run"
+        raise Problem(f"{lost}: {text}, and go on with it", UNSAFE) from None
     except Unfoldable as wrong:
         raise unfoldable(path, wrong) from None
     except JournalError as no:
@@ -133,7 +140,8 @@ def _run(start: Start, journal: Journal, console: Console) -> LiveRun:
     if looked and (question := looked[0].question) is not None:
         _agree(start, question)
     if looked:
-        until_stopped(trade())
+        with lock_of_account(looked[0].owner) if start.key else nullcontext():
+            until_stopped(trade())
     if not made:
         raise Problem("stopped before the run began: nothing was sent", UNAVAILABLE)
     return made[0]
@@ -156,7 +164,7 @@ async def _looked(start: Start, rest: Rest, journal: Journal) -> Looked:
     settings, place, key = start.settings, start.place, start.key
     await check_clock(rest)
     _tell(start, must(system_found(await system(rest), place)))
-    account = "" if key is None else await check_key(rest, key, place)
+    owner = account = "" if key is None else await check_key(rest, key, place)
     must([await streams_found(place, private=key is not None)])
     listings = await pairs(rest, settings.pairs, clock())
     begins = key is not None and not journal.count
@@ -166,14 +174,14 @@ async def _looked(start: Start, rest: Rest, journal: Journal) -> Looked:
         money, allotment = await money_found(rest, settings, listings, held)
         must([money])
         where = "on Kraken" if place.is_kraken else f"at {place.name} (not Kraken)"
-        return Looked(account, allotment, f"Real orders {where} with {money.seen}.")
+        return Looked(account, account, allotment, f"Real orders {where} with {money.seen}.")
     if key is not None and (told := opened(journal)).mode == LIVE:
         state = load_state(journal)
         account = await check_account(account, told, state, rest)
         if not (state.holdings or state.orders):  # what is held must be watched, whatever else can be bought
             left = must([await left_found(rest, settings, listings, state)])
             start.notices.note(left[0].seen)
-    return Looked(account)
+    return Looked(account, owner)
 
 
 def _tell(start: Start, findings: list[Finding]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import Timeout
 from pydantic import ValidationError
 
-from lotwise.app.accounts import check_account, lock_of, nonces_of, own_nonces
+from lotwise.app.accounts import check_account, lock_of, lock_of_account, nonces_of, own_nonces
 from lotwise.app.books import folded, going_on
 from lotwise.app.findings import ONLINE, bad, check_clock, check_key, must, system_found
 from lotwise.app.journals import unfoldable
@@ -73,10 +73,11 @@ class Deed:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """What was learnt while nothing was touched: the run's settings without its strategy, and its account as
-    its journal calls it."""
+    its journal calls it, and as the key names it now."""
 
     settings: Settings
     account: str
+    owner: str
 
 
 def act_instead(deed: Deed) -> Receipt:
@@ -97,7 +98,7 @@ def act_instead(deed: Deed) -> Receipt:
         assert journal is not None
         ended = f"The run (process {process}) was ended. " if process else ""
         left = f"{ended}No stop is watched now: ask again, or `{going_on(deed.path, deed.place)}`."
-        with _troubles(deed, left), lock_of(deed.key):
+        with _troubles(deed, left), lock_of(deed.key), lock_of_account(ready.owner):
             return {**_acted_at_last(deed, journal, ready), "ended": process}
 
 
@@ -139,7 +140,7 @@ async def _checked(deed: Deed) -> Ready:
             account = await check_account(name, told, state, rest)
             if not await pairs(rest, settings.pairs, clock()):
                 raise NoPairs(f"Kraken lists none of {', '.join(settings.pairs)} for this account")
-    return Ready(settings, account)
+    return Ready(settings, account, name)
 
 
 async def _check_system(rest: Rest, deed: Deed) -> None:

@@ -170,6 +170,7 @@ class Impossible:
 Notice = Reconciled | Unexplained | Restricted | Impossible
 """What is only to be written down and remembered."""
 
+
 @dataclass(frozen=True, slots=True)
 class Elapsed:
     """Time has passed: what had to grow older before it may be replaced has."""
