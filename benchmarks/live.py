@@ -21,10 +21,10 @@ from pathlib import Path
 
 import httpx
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.kraken import clock
 from lotwise.app.live import LiveRun, live_settings, rules_of
 from lotwise.app.loop import CHECKPOINT_ROWS, follow
-from lotwise.app.settings import load_settings
 from lotwise.app.wire import load_state, plan_of
 from lotwise.domain.market import FeeAsset, Liquidity
 from lotwise.domain.orders import Accepted, Fill, Order, OrderType, Purpose, Sent, TimeInForce

@@ -13,8 +13,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.loop import run
-from lotwise.app.settings import load_settings
 from lotwise.app.wire import Source, built_in_market, open_run
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import Decided, Event, MarketUpdate, Record, Submit

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.loop import run
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.wire import ROWS_AT_ONCE, Run, Source, built_in_market, open_run
 from lotwise.engine.records import MarketUpdate, Record
 from lotwise.store.candles import read_folder

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.loop import trade
 from lotwise.app.rules import rules_in_force
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.wire import Run, engine_of, exchange_of, flows, plan_of
 from lotwise.domain.market import Market, MarketStatus
 from lotwise.domain.orders import Canceled, Fill, Purpose, Rejected

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from lotwise.app.cli import cli
 from lotwise.app.commands.config import reference
+from lotwise.app.configuration import KEYS, default_text, load_settings, load_with_origins, unit
 from lotwise.app.presets import PRESETS, BadSettings
-from lotwise.app.settings import KEYS, Settings, default_text, load_settings, load_with_origins, unit
+from lotwise.app.settings import Settings
 from lotwise.domain.market import FeeAsset, Liquidity, Tier
 from lotwise.domain.policy import Policy
 from lotwise.domain.values import plain

@@ -87,7 +87,7 @@ def init(path: Path, preset: str, force: bool, as_json: bool) -> None:
 @click.pass_context
 def check(ctx: click.Context, path: Path | None, as_json: bool) -> None:
     """Say ok, or all that is wrong with the configuration (the environment included)."""
-    from lotwise.app.settings import load_settings
+    from lotwise.app.configuration import load_settings
 
     try:
         settings = load_settings(path, None, {})
@@ -105,7 +105,7 @@ def check(ctx: click.Context, path: Path | None, as_json: bool) -> None:
 @json_option
 def show(file: Path | None, preset: str | None, as_json: bool) -> None:
     """Show the value of every key in force, and where it comes from."""
-    from lotwise.app.settings import KEYS, load_with_origins
+    from lotwise.app.configuration import KEYS, load_with_origins
 
     settings, origins = load_with_origins(file, preset, {})
     values = settings.fingerprint()
@@ -132,7 +132,7 @@ def schema(markdown: bool, as_json: bool) -> None:
 
 def reference() -> str:
     """docs/configuration.md: every key with its default, unit and help."""
-    from lotwise.app.settings import KEYS, SECTIONS, default_text, unit
+    from lotwise.app.configuration import KEYS, SECTIONS, default_text, unit
 
     example = ("sizing", "reserve")
     files = "` or `".join(DEFAULT_FILES)
@@ -174,7 +174,7 @@ def _json(values: Any, indent: str = "") -> str:
 
 
 def _toml(values: dict[str, Any]) -> str:
-    from lotwise.app.settings import KEYS, unit
+    from lotwise.app.configuration import KEYS, unit
 
     lines: list[str] = []
     for section, paths in _by_section(list(KEYS)).items():

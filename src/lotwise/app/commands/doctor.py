@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lotwise.app.accounts import account_name, own_nonces
+from lotwise.app.configuration import load_settings
 from lotwise.app.findings import (
     Finding,
     Verdict,
@@ -33,7 +34,7 @@ from lotwise.app.findings import (
 from lotwise.app.journals import RUNS
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
 from lotwise.app.which_journal import JOURNAL, which_journal
 from lotwise.domain.values import Amount, plain

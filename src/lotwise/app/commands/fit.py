@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.rules import LATEST, known_markets, rules_in_force
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.summary import money, money_up, percent, when
 from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.domain.market import Listing, Market

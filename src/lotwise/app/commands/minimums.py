@@ -8,10 +8,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
 from lotwise.app.learned import DEFAULT_FILE, exported, imported
 from lotwise.app.rules import LATEST, known_markets
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.summary import when
 from lotwise.app.terminal import Problem, json_option, to_json
 from lotwise.app.wire import load_state

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import click
 from rich.console import Console
 
+from lotwise.app.configuration import load_settings
 from lotwise.app.journals import fresh_journal, kept_journal, problem, unfoldable
 from lotwise.app.loop import run
 from lotwise.app.rules import rules_in_force, time_of
 from lotwise.app.screen import Screen
-from lotwise.app.settings import Settings, load_settings
+from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.summary import lines, summary, when
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json

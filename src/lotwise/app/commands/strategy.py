@@ -99,7 +99,7 @@ def check(ctx: click.Context, name: str, candles: Path | None, timeframe: str | 
 
     It must give each bar a number from 0 to 1, and the same one when the later bars are cut off.
     """
-    from lotwise.app.settings import load_settings
+    from lotwise.app.configuration import load_settings
 
     settings = load_settings(None, None, {"strategy": name, "timeframe": timeframe})
     strategy = load_strategy(settings.strategy).strategy
