@@ -88,6 +88,14 @@ def test_what_is_committed_is_read_back_in_order(path: Path) -> None:
     assert list(read(path, PAGE + 1)) == found[PAGE + 1 :]
 
 
+def test_a_journal_is_for_its_owner_alone(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append("A", "1")
+        journal.commit()
+        files = [file for file in path.parent.iterdir() if file.suffix != ".lock"]
+        assert len(files) == 3 and all(file.stat().st_mode & 0o077 == 0 for file in files)
+
+
 def test_each_row_is_hashed_with_all_rows_before_it(path: Path) -> None:
     before = GENESIS
     for row in write(path, bodies(5)):

@@ -66,6 +66,8 @@ class Journal:
         with _troubles(path), ExitStack() as undo:
             self._lock = _lock(path)
             undo.callback(self._lock.release)
+            with suppress(OSError):  # SQLite says what is in the way
+                path.touch(mode=0o600)  # what a person owns and trades is not for others to read
             self._db = undo.enter_context(closing(_open(path, "rwc")))
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
