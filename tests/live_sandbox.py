@@ -224,7 +224,7 @@ def running(
 class Unhurried(Rest):
     """Without the pauses that Kraken's counter asks for: the sandbox does not count here."""
 
-    async def _pace(self, endpoint: str) -> None:
+    async def _pace(self, endpoint: str, urgent: bool) -> None:
         pass
 
 

@@ -20,6 +20,8 @@ from lotwise.domain.orders import (
     OrderType,
     Purpose,
     Rejected,
+    Rejection,
+    RejectionKind,
     Sent,
     TimeInForce,
 )
@@ -33,6 +35,7 @@ from tests.test_engine import CALM, HOUR, SOL, bars, of
 from tests.test_happenings import BOUGHT, FALL, World, at, born, live, settings_in, told_of, whole
 
 D = Decimal
+LOCKOUT = Rejection(RejectionKind.RATE_LIMIT, "EGeneral:Temporary lockout")
 RISE = (10000, 10300, 10000, 10290)
 TOUCH = (10000, 10600, 9990, 10400)
 THIN = {"paper__volume_share": "0.1", "entry__lifetime_bars": 1}
@@ -300,6 +303,25 @@ def test_a_sale_that_waits_for_a_cancel_that_was_lost_asks_again_each_bar(
     assert [cancel.time for cancel in of(records, Cancel)] == [at(4), at(5), at(6)]
     assert [sale.purpose for sale in sales(records) if sale.trigger is None] == [Purpose.TIME]
     assert joined.engine.state.holdings == {}
+
+
+class LockedOut(SimulatedVenue):
+    """For four bars every sale is refused for a reason that passes."""
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Submit) and command.order.side is Side.SELL and command.order.time < at(8):
+            name, time = command.order.client_id, command.order.time
+            return [Sent(name, time), Rejected(name, LOCKOUT, time)]
+        return await super().carry_out(command, durable)
+
+
+def test_a_sale_refused_for_a_reason_that_passes_is_tried_with_each_bar_until_it_is_taken(
+    tmp_path: Path,
+) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, CALM, *[FALL] * 6)}, {SOL: [1]}, venue=LockedOut)
+    joined, records = live(tmp_path / "j", world)
+    assert len(of(records, Rejected)) > 3 and of(records, Stranded) == []
+    assert joined.engine.state.holdings == {} and sales(records)[-1].time == at(8)
 
 
 class Deserted(SimulatedVenue):

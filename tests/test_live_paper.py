@@ -110,3 +110,15 @@ def test_what_panic_sells_it_sells_at_the_bid_of_now(tmp_path: Path) -> None:
     sold = list(paper.fills(Panic, Side.SELL))
     assert sold and all(fill.price == now.bid for fill, _, now in sold)
     assert state.trading is Trading.REDUCING and state.holdings == {}
+
+
+def test_a_pair_on_which_something_is_held_is_watched_though_it_left_the_settings(tmp_path: Path) -> None:
+    paper = Paper(tmp_path / "j")
+    held = set(paper.live(4, stoploss="-0.02").holdings)
+    assert held == {BTC, SOL}
+    before = sum(1 for _ in paper.fills(MarketUpdate, Side.BUY))
+    state = Paper(tmp_path / "j").live(8, pairs=SOL, stoploss="-0.02", max_hold_bars=2)
+    assert BTC not in state.holdings, "its time was over, and it was sold"
+    again = Paper(tmp_path / "j")
+    again.live(4, pairs=SOL, stoploss="-0.02", max_hold_bars=2)
+    assert before and BTC not in {fill.symbol for fill, _, _ in again.fills(MarketUpdate, Side.BUY)}

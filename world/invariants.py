@@ -13,6 +13,7 @@ from typing import Any
 from lotwise.app.live import LiveRun
 from lotwise.domain.orders import (
     ENDED,
+    PASSING_REJECTIONS,
     SIZE_REJECTIONS,
     Accepted,
     Canceled,
@@ -258,7 +259,7 @@ class Invariants:
         sendable = kind not in SIZE_REJECTIONS or changed
         self._require("15 sendable", sendable, now, f"{told} of {order}")
         self._require("11 by evidence", told.client_id not in self._truth.ours, now, f"it was taken: {told}")
-        if order.side is Side.SELL:
+        if order.side is Side.SELL and kind not in PASSING_REJECTIONS:
             self._refusals[order.symbol] += 1
             few = changed or self._refusals[order.symbol] <= EXIT_TRIES
             self._require("16 not for ever", few, now, f"{self._refusals[order.symbol]} sales: {told}")

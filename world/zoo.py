@@ -144,8 +144,8 @@ def _open_orders_only() -> Sequence[Change]:
 def _one_look_up_is_enough() -> Sequence[Change]:
     fate = KrakenVenue._fate
 
-    async def fates(self: KrakenVenue, known: OrderState, lists: Lists) -> list[Event]:
-        told = await fate(self, known, lists)
+    async def fates(self: KrakenVenue, known: OrderState, lists: Lists, account: Account) -> list[Event]:
+        told = await fate(self, known, lists, account)
         late = self._clock() > known.order.time + sending.DEADLINE
         if not told and known.status in sending.UNDECIDED and late:
             return [ProvenAbsent(known.order.client_id, self._clock())]
@@ -157,10 +157,10 @@ def _one_look_up_is_enough() -> Sequence[Change]:
 def _errors_end_it() -> Sequence[Change]:
     fate, failures = KrakenVenue._fate, dict[str, int]()
 
-    async def fates(self: KrakenVenue, known: OrderState, lists: Lists) -> list[Event]:
+    async def fates(self: KrakenVenue, known: OrderState, lists: Lists, account: Account) -> list[Event]:
         name = known.order.client_id
         try:
-            return await fate(self, known, lists)
+            return await fate(self, known, lists, account)
         except (Refused, NoAnswer):
             failures[name] = failures.get(name, 0) + 1
             if failures[name] != 3 or known.status not in sending.UNDECIDED:
@@ -174,7 +174,9 @@ def _errors_end_it() -> Sequence[Change]:
 
 
 def _label_trusted() -> Sequence[Change]:
-    async def told(self: KrakenVenue, known: OrderState, info: OrderInfo) -> list[Event]:
+    async def told(
+        self: KrakenVenue, known: OrderState, info: OrderInfo, _: Account | None = None
+    ) -> list[Event]:
         order, events = known.order, list[Event]()
         if known.venue_id is None:
             events.append(Accepted(order.client_id, info.txid, info.opened))

@@ -14,10 +14,10 @@ from lotwise.app.kraken import Place
 from lotwise.app.live import LIVE
 from lotwise.app.operator import listener
 from lotwise.app.terminal import Problem
-from lotwise.domain.orders import OrderState
+from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold
-from lotwise.engine.fold import apply
+from lotwise.engine.fold import apply, impossible
 from lotwise.engine.records import Deposited, Opened, Reconciled
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import OPEN, OrderInfo
@@ -100,7 +100,7 @@ def live_journal() -> Path:
 
 def _is_live(path: Path) -> bool:
     """Whether a journal tells that its orders are real; one that cannot be read does not."""
-    with suppress(JournalError, Unfoldable), closing(read(path)) as rows:
+    with suppress(JournalError, Unfoldable, LookupError, ValueError), closing(read(path)) as rows:
         first = next(iter(rows), None)
         told = None if first is None else decode(first.kind, first.body)
         return isinstance(told, Opened) and told.mode == LIVE
@@ -164,7 +164,7 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
                 left[event.amount.asset] = event.amount.number
             elif isinstance(event, Reconciled):
                 foreign = event.foreign
-            else:
+            elif not isinstance(event, Fill) or impossible(state, event) is None:
                 apply(state, event)  # type: ignore[arg-type]
         if not reports:
             break

@@ -129,15 +129,15 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
     journal stopped. Raises Refused, NoAnswer, NoPairs, OtherRun, Unfoldable."""
     paper = ports.private is None
     settings = settings if paper else live_settings(settings)
-    listings = await pairs(ports.rest, settings.pairs, ports.clock())
-    if not listings:
-        raise NoPairs(f"Kraken lists none of {', '.join(settings.pairs)} for this account")
-    state, mode = State(), PAPER if paper else LIVE
+    mode = PAPER if paper else LIVE
     beginning = {"mode": mode, "account": ports.account, "stake_currency": settings.stake_currency}
     if journal.count:
         _same_books(journal, beginning)
-        state = load_state(journal)
-    else:
+    state = load_state(journal) if journal.count else State()
+    listings = await pairs(ports.rest, _watched(settings, state), ports.clock())
+    if not listings:
+        raise NoPairs(f"Kraken lists none of {', '.join(settings.pairs)} for this account")
+    if not journal.count:
         _begin(settings, journal, state, (ports.clock(), beginning), allotment)
     plan = _plan(settings, state.run_id, listings)
     inbox, engine = Inbox(), Engine(plan, state, {})
@@ -176,6 +176,13 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
         run.background += [venue.search, keeper.keep, private.run, partial(_watch_stops, run, ports.clock)]
     return run
+
+
+def _watched(settings: Settings, state: State) -> tuple[str, ...]:
+    """The pairs of the settings, and those on which something is still held or under way: these are sold as
+    ever, and nothing is bought there."""
+    under_way = (known.order.symbol for known in state.orders.values())
+    return tuple(dict.fromkeys((*settings.pairs, *state.holdings, *under_way)))
 
 
 def _same_books(journal: Journal, beginning: Mapping[str, str]) -> None:
@@ -233,7 +240,8 @@ def _compared(ports: Ports, trouble: Refused | NoAnswer | None) -> None:
     ports.standing("books", None if trouble is None else str(trouble))
     words = trouble.texts if isinstance(trouble, Refused) else ()
     refused = [text for text in words if rejection_of(text).kind is RejectionKind.PERMISSION]
-    ports.standing("key", refused[0] if refused else None)
+    if refused or trouble is None:
+        ports.standing("key", refused[0] if refused else None)
 
 
 def _take_up(run: LiveRun) -> None:

@@ -82,7 +82,8 @@ class Notices:
 
     def say(self, line: str) -> None:
         """A line as it is, however long: it may go to a file. That nobody reads it ends nothing."""
-        with suppress(OSError, SystemExit):  # the second is how rich ends when the reader has left
+        # The second is how rich ends when the reader has left; the third, a terminal without our characters.
+        with suppress(OSError, SystemExit, UnicodeError):
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def standing(self, subject: str, trouble: str | None) -> None:

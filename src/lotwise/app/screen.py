@@ -219,7 +219,8 @@ def describe(record: Record, state: State) -> str:
         fee = f"fee {money(record.fee.number, record.fee.asset)}"
         return f"{record.symbol}: {done} {plain(record.quantity)} at {plain(record.price)}, {fee}"
     if isinstance(record, Rejected):
-        return f"the exchange refused {record.client_id}: {record.rejection.text}"
+        name, text = record.client_id, record.rejection.text
+        return f"{name}: {text}" if text.startswith("not sent") else f"the exchange refused {name}: {text}"
     if isinstance(record, Stranded):
         return f"{record.symbol}: {plain(record.quantity)} stranded, {record.why}"
     if isinstance(record, Freed):

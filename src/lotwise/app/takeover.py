@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from lotwise.app.accounts import check_account, lock_of, lock_of_account, nonces_of, own_nonces
 from lotwise.app.books import folded, going_on
 from lotwise.app.findings import ONLINE, bad, check_clock, check_key, must, system_found
-from lotwise.app.journals import unfoldable
+from lotwise.app.journals import EXIT_CODES, unfoldable
 from lotwise.app.kraken import STATUS_PAGE, Place, clock, open_rest, trouble
 from lotwise.app.live import NoPairs, Ports, open_live
 from lotwise.app.loop import follow, until_stopped
@@ -36,6 +36,7 @@ from lotwise.kraken.signature import Credentials
 from lotwise.store.journal import Journal, JournalError, Trouble
 from lotwise.strategies.candles import Candles, Floats
 from lotwise.venues.kraken.facts import pairs, system
+from lotwise.venues.kraken.nonces import LockLost
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
@@ -115,6 +116,10 @@ def _troubles(deed: Deed, left: str) -> Iterator[None]:
         raise Problem(f"{other}. Is this the key of the run's account?\n{left}", UNSAFE) from None
     except NoPairs as none:
         raise Problem(f"{none}\n{left}", UNAVAILABLE) from None
+    except LockLost as lost:
+        raise Problem(f"{lost}; another run may trade with this key\n{left}", UNSAFE) from None
+    except JournalError as no:
+        raise Problem(f"{no}\n{left}", EXIT_CODES[no.trouble]) from None
     except (Refused, NoAnswer) as no:
         problem = trouble(no, deed.place).problem
         raise Problem(f"{problem.message}\n{left}", problem.exit_code) from None

@@ -127,6 +127,16 @@ SIZE_REJECTIONS = frozenset(
     }
 )
 
+PASSING_REJECTIONS = frozenset(
+    {
+        RejectionKind.PAIR_OFFLINE,
+        RejectionKind.RATE_LIMIT,
+        RejectionKind.DEADLINE,
+        RejectionKind.PERMISSION,
+    }
+)
+"""What says nothing of the order: the same one may be taken later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

@@ -99,6 +99,7 @@ class Engine(Seller):
     ) -> None:
         super().__init__(plan, state, quotes, highs or {})
         self._repeats = dict(repeats or {})
+        self._lies: set[str] = set()
 
     def handle(self, event: Event) -> list[Record]:
         """All records that follow from one event, already folded into the state, in order."""
@@ -175,10 +176,11 @@ class Engine(Seller):
     def _wishes(self, update: MarketUpdate) -> Iterator[tuple[float, str, int]]:
         """(confidence below 0, pair, attempt): what the strategy says now, and what was tried in vain."""
         fresh = {s for s, sure in update.signals.items() if sure > 0 and s in update.candles}
+        fresh &= self.plan.policies.keys()  # else a pair is watched for what is still held there
         for symbol in fresh:
             yield -update.signals[symbol], symbol, 0
         for symbol in self.chased():
-            if symbol in update.candles and symbol not in fresh:
+            if symbol in update.candles and symbol in self.plan.policies and symbol not in fresh:
                 unfilled = self.state.unfilled[symbol]
                 yield -unfilled.confidence, symbol, unfilled.attempts
 
@@ -298,7 +300,9 @@ class Engine(Seller):
         """What became of an order: book it, learn from it, then leave what it leaves open."""
         why = impossible(self.state, report)
         if why is not None:
-            yield self._write(Impossible(str(report), why, report.time))
+            if str(report) not in self._lies:
+                self._lies.add(str(report))
+                yield self._write(Impossible(str(report), why, report.time))
             return
         before = self.state.order(report.client_id)
         if after(before, report) is before:

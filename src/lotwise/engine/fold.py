@@ -9,6 +9,7 @@ from typing import assert_never
 
 from lotwise.domain.orders import (
     ENDED,
+    PASSING_REJECTIONS,
     SIZE_REJECTIONS,
     Accepted,
     Canceled,
@@ -269,7 +270,11 @@ def _joined(state: State, fill: Fill) -> None:
 
 
 def _refuse(holding: Holding, purpose: Purpose, no: Rejected) -> None:
-    """A sale was refused: without one that waits, or one at the target, the run goes on to watch."""
+    """A sale was refused: without one that waits, or one at the target, the run goes on to watch. What passes
+    by itself is no reason to give up: the next bar tries again."""
+    if no.rejection.kind in PASSING_REJECTIONS:
+        holding.refused = no.time
+        return
     match purpose:
         case Purpose.TAKE_PROFIT:
             holding.missed = no.time

@@ -77,10 +77,12 @@ class Seller(Sight):
             due = self._off_for(known)
             if due is None or known.status not in AT_THE_EXCHANGE:
                 continue
-            why = self.unsellable(known.order.symbol, due, time) if known.order.side is Side.SELL else None
-            if why is None:
+            symbol = known.order.symbol
+            holding = self.state.holdings.get(symbol) if known.order.side is Side.SELL else None
+            why = None if holding is None else self.unsellable(symbol, due, time)
+            if holding is None or why is None:
                 yield self._write(Cancel(known.order.client_id, due, time))
-            elif not self.state.holdings[known.order.symbol].stuck:
+            elif not holding.stuck:
                 yield self._only_is_left(known.order, why, time)
 
     def _off_for(self, known: OrderState) -> Purpose | None:
@@ -91,7 +93,7 @@ class Seller(Sight):
         )
         if asked is not None or known.order.purpose not in WAITING:
             return asked
-        if self.state.trading is Trading.HALTED:
+        if self.state.trading is Trading.HALTED or (holding is None and known.order.side is Side.SELL):
             return Purpose.TARGET
         if holding is not None and holding.leaving is not None and not holding.stuck:
             return holding.leaving
@@ -320,7 +322,8 @@ class Seller(Sight):
             if known.order.purpose in WAITING:
                 yield self._write(Cancel(known.order.client_id, due, asked.time))
         for symbol, holding in list(self.state.holdings.items()):
-            if self.state.flattening and not holding.stuck and not self.state.orders_on(symbol):
+            sellable = not holding.stuck or self.unsellable(symbol, Purpose.PANIC, asked.time) is None
+            if self.state.flattening and sellable and not self.state.orders_on(symbol):
                 yield from self._leave(symbol, Purpose.PANIC, asked.time)
 
     def _name(self) -> str:

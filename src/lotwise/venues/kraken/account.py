@@ -27,21 +27,22 @@ Row = TypeVar("Row")
 
 
 class Account:
-    """The private reads. All raise Refused and NoAnswer; an answer without Kraken's form is NoAnswer."""
+    """The private reads. All raise Refused and NoAnswer; an answer without Kraken's form is NoAnswer. Urgent
+    ones pass all others (rest.py)."""
 
-    def __init__(self, rest: Rest) -> None:
-        self._rest = rest
+    def __init__(self, rest: Rest, urgent: bool = False) -> None:
+        self._ask = partial(rest.private, urgent=urgent)
 
     async def balances(self) -> dict[str, Amount]:
         """All of each asset, set aside for orders or not; suffixed balances (.F and others) are not it."""
-        told = await self._rest.private("BalanceEx")
+        told = await self._ask("BalanceEx")
         read = _formed(lambda: balances_of(told))
         return {asset: Amount(total, asset) for asset, (total, _) in read.items() if "." not in asset}
 
     async def open_orders(self, client_id: str | None = None) -> list[OrderInfo]:
         """The orders that wait, with the ids of their trades; of one client id only when it is given."""
         named = {} if client_id is None else {"cl_ord_id": client_id}
-        told = await self._rest.private("OpenOrders", {"trades": "true", **named})
+        told = await self._ask("OpenOrders", {"trades": "true", **named})
         return _formed(lambda: [order_info(txid, row) for txid, row in told["open"].items()])
 
     async def closed_orders(self, since: Time, client_id: str | None = None) -> list[OrderInfo]:
@@ -52,7 +53,7 @@ class Account:
 
     async def order(self, txid: str) -> OrderInfo:
         """One order by Kraken's id."""
-        told = await self._rest.private("QueryOrders", {"txid": txid, "trades": "true"})
+        told = await self._ask("QueryOrders", {"txid": txid, "trades": "true"})
         return _formed(lambda: order_info(txid, told[txid]))
 
     async def trades(self, since: Time) -> list[TradeInfo]:
@@ -64,7 +65,7 @@ class Account:
         found: list[TradeInfo] = []
         for first in range(0, len(txids), 20):
             some = txids[first : first + 20]
-            told = await self._rest.private("QueryTrades", {"txid": ",".join(some)})
+            told = await self._ask("QueryTrades", {"txid": ",".join(some)})
             found += _formed(lambda told=told: [trade_info(t, row) for t, row in told.items()])  # type: ignore[misc]
         return found
 
@@ -77,7 +78,7 @@ class Account:
     ) -> list[Row]:
         rows: dict[str, Row] = {}
         for page in range(MOST_PAGES):
-            told = await self._rest.private(endpoint, {**asked, "ofs": str(page * PAGE)})
+            told = await self._ask(endpoint, {**asked, "ofs": str(page * PAGE)})
             new = _formed(lambda told=told: {key: read(key, row) for key, row in told[name].items()})  # type: ignore[misc]
             rows |= new
             if len(new) < PAGE:

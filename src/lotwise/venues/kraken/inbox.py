@@ -109,7 +109,8 @@ class Bookkeeper:
                 continue
             if not found.undecided:  # else it says nothing of the money
                 strikes = strikes + 1 if found.differences else 0
-            if strikes >= STRIKES and found.differences != told:
+                told = told if strikes else None
+            if strikes >= STRIKES and found.differences and found.differences != told:
                 told = found.differences
                 self._inbox.put(unexplained(told, self._clock()))
                 self.agreed.set()  # exits go on; entries are refused by their check

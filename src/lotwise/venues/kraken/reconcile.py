@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from lotwise.domain.orders import ENDED, OrderState
+from lotwise.domain.orders import ENDED, Fill, OrderState, Status
 from lotwise.domain.values import EXACT, Amount, Time, plain
+from lotwise.engine.fold import impossible
 from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import LedgerInfo
@@ -42,23 +43,36 @@ class Reconciler:
         self._venue = venue
         self._state = state
         self._clock = clock
+        self._lies: set[str] = set()
 
     async def compare(self) -> Reconciliation:
         """One comparison. Raises Refused, NoAnswer: then nothing is known."""
         since = self._since()
         events = await self._of_orders()
         events += await self._late_trades(since)
-        if events:
-            return Reconciliation(events)
+        if news := self._news(events):
+            return Reconciliation(news)
         books = self._books()
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
         late = await self._fills_in(rows)
-        if late:
-            return Reconciliation(late)
+        if news := self._news(late or []):
+            return Reconciliation(news)
         if late is None or self._books() != books:  # ours moved while Kraken's were read
             return Reconciliation(undecided=True)
         return self._money(balances, rows)
+
+    def _news(self, events: list[Event]) -> list[Event]:
+        """The events without what cannot be and was told before: no look makes it true, and the money says
+        what it comes to."""
+        news = []
+        for event in events:
+            lie = isinstance(event, Fill) and impossible(self._state, event) is not None
+            if not lie or str(event) not in self._lies:
+                news.append(event)
+            if lie:
+                self._lies.add(str(event))
+        return news
 
     def _books(self) -> tuple[Ledger, frozenset[str]]:
         """Our money, and the orders of which nobody knows yet whether they cost any."""
@@ -75,12 +89,21 @@ class Reconciler:
         account, state = self._venue.account, self._state
         open_now = {info.txid: info for info in await account.open_orders()}
         events: list[Event] = []
+        dead = self._dead()
+        for info in open_now.values():
+            if info.cl_ord_id in dead:
+                events += await self._venue.told(dead[info.cl_ord_id], info)
         for known in list(state.orders.values()):
             if known.venue_id is None:
                 continue  # undecided: its own look-up goes on
             info = open_now.get(known.venue_id) or await account.order(known.venue_id)
             events += await self._venue.told(known, info)
         return events
+
+    def _dead(self) -> dict[str, OrderState]:
+        """The orders that were proven absent, by name: Kraken's lists may have been later than we assume."""
+        ended = self._state.ended.items()
+        return {name: known for name, known in ended if known.status is Status.DEAD}
 
     async def _late_trades(self, since: Time) -> list[Event]:
         """Trades of our orders that ended here without them."""
@@ -102,6 +125,14 @@ class Reconciler:
         trades = await self._venue.account.trades_named(tuple(sorted(strange - known)))
         orders = {o.venue_id: o for o in (*state.orders.values(), *state.ended.values()) if o.venue_id}
         ours = [fill_of(t, orders[t.order_txid].order.client_id) for t in trades if t.order_txid in orders]
+        dead = self._dead()
+        pairs = {known.order.symbol for known in dead.values()}
+        for txid in sorted(
+            {t.order_txid for t in trades if t.order_txid not in orders and t.symbol in pairs}
+        ):
+            info = await self._venue.account.order(txid)
+            if info.cl_ord_id in dead:
+                return await self._venue.told(dead[info.cl_ord_id], info)
         if len(ours) < len(trades) and any(o.status in UNDECIDED for o in state.orders.values()):
             return None
         return list[Event](ours)

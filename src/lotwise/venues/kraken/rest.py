@@ -13,6 +13,7 @@ Law: a request leaves once. Whoever wants it again must first learn what became 
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,7 @@ import httpx
 
 from lotwise.domain.values import Time
 from lotwise.kraken.errors import proves_not_accepted
-from lotwise.kraken.limits import REST, Counter, Verification, charge
+from lotwise.kraken.limits import REST, Allowance, Counter, Verification, charge
 from lotwise.kraken.rest import rfc3339
 from lotwise.kraken.signature import Credentials, sign
 from lotwise.venues.kraken.nonces import Nonces
@@ -39,7 +40,7 @@ COSTS = {"Ledgers": 2, "QueryLedgers": 2, "TradesHistory": 2, "QueryTrades": 2, 
 
 UNCOUNTED = frozenset({"AddOrder", "CancelOrder", "AmendOrder", "EditOrder"})
 USED_FRACTION = Decimal("0.8")
-"""Of the counter's maximum; the rest is a reserve for a person's own calls."""
+"""Of the counter's maximum; the rest is a reserve for what an exit waits for."""
 
 Result = Any
 Parameters = Mapping[str, str]
@@ -86,8 +87,8 @@ class Rest:
         self._clock = clock
         self._credentials = credentials
         self._nonces = nonces or Nonces(None, clock)
-        allowance = REST[level]
-        self._allowance = replace(allowance, maximum=allowance.maximum * USED_FRACTION)
+        self._whole = REST[level]
+        self._allowance = replace(self._whole, maximum=self._whole.maximum * USED_FRACTION)
         self._counter = Counter()
         self._turns = asyncio.Lock()
         self._one_at_a_time = asyncio.Lock()
@@ -109,11 +110,13 @@ class Rest:
         parameters: Parameters | None = None,
         lifetime: int | None = None,
         latest: Time | None = None,
+        urgent: bool = False,
     ) -> Result:
         """The result of a private call, signed; Kraken is to take it within `lifetime` milliseconds of its
-        sending or not at all; after `latest` it is not sent any more. Raises Refused, NoAnswer."""
+        sending or not at all; after `latest` it is not sent any more; what is urgent passes all others, and
+        may use the reserve of the counter. Raises Refused, NoAnswer."""
         assert self._credentials is not None, "a private call needs a key"
-        await self._pace(endpoint)  # outside the lock: an order does not wait for a look-up's turn
+        await self._pace(endpoint, urgent)  # outside the lock: an order does not wait for a look-up's turn
         async with self._one_at_a_time:
             if latest is not None and self._clock() > latest:
                 raise TooLate(f"{endpoint}: its turn came {self._clock() - latest} ms too late")
@@ -127,16 +130,18 @@ class Rest:
             }
             return await self._answer(self._http.build_request("POST", path, content=body, headers=headers))
 
-    async def _pace(self, endpoint: str) -> None:
+    async def _pace(self, endpoint: str, urgent: bool) -> None:
         """Wait until the counter has room, each call in its turn: cheap ones do not pass a dear one for ever.
         Placing and cancelling orders does not count there."""
-        if endpoint in UNCOUNTED:
-            return
-        async with self._turns:
-            cost = COSTS.get(endpoint, 1)
-            while (counter := charge(self._counter, self._allowance, cost, self._clock())) is None:
-                await asyncio.sleep(1.0)
-            self._counter = counter
+        if endpoint not in UNCOUNTED:
+            async with nullcontext() if urgent else self._turns:
+                while not self._charge(COSTS.get(endpoint, 1), self._whole if urgent else self._allowance):
+                    await asyncio.sleep(0.25 if urgent else 1.0)
+
+    def _charge(self, cost: int, allowance: Allowance) -> bool:
+        counter = charge(self._counter, allowance, cost, self._clock())
+        self._counter = counter or self._counter
+        return counter is not None
 
     async def _answer(self, request: httpx.Request) -> Result:
         try:

@@ -32,7 +32,7 @@ from lotwise.domain.values import Time
 from lotwise.engine.records import Cancel, Command, Event, Impossible, Submit
 from lotwise.engine.state import State
 from lotwise.kraken.errors import rejection_of
-from lotwise.kraken.rest_account import CANCELED, EXPIRED, OrderInfo
+from lotwise.kraken.rest_account import CANCELED, CLOSED, EXPIRED, OrderInfo
 from lotwise.kraken.rest_orders import order_parameters
 from lotwise.venues.kraken.account import Account, Lists, fill_of
 from lotwise.venues.kraken.pace import Pace
@@ -78,6 +78,7 @@ class KrakenVenue:
         self, rest: Rest, clock: Callable[[], Time], state: State, put: Put, pace: Pace | None = None
     ) -> None:
         self.account = Account(rest)
+        self._urgent = Account(rest, urgent=True)
         self._rest = rest
         self._pace = pace or Pace(clock)
         self._clock = clock
@@ -112,7 +113,7 @@ class KrakenVenue:
         while True:
             await self._pause()
             asked_at, sought = self._clock(), list(self._sought.values())
-            lists = self._lists(*(one.order for one in sought))
+            lists = self._lists(self.account, *(one.order for one in sought))
             for one in sought:
                 with suppress(Refused, NoAnswer):
                     if await self._is_settled(one, lists, asked_at):
@@ -157,7 +158,7 @@ class KrakenVenue:
         with suppress(Refused, NoAnswer):  # the order itself tells
             await self._ask_off(known.order)
         try:
-            told = await self._fate(known, self._lists(known.order))
+            told = await self._fate(known, self._lists(self._urgent, known.order), self._urgent)
         except (Refused, NoAnswer):
             told = []
         if not any(isinstance(event, Canceled | Expired) for event in told):
@@ -168,15 +169,15 @@ class KrakenVenue:
         await self._pace.cancel(order.symbol, order.client_id)
         await self._rest.private("CancelOrder", {"cl_ord_id": order.client_id})
 
-    async def _fate(self, known: OrderState, lists: Lists) -> list[Event]:
+    async def _fate(self, known: OrderState, lists: Lists, account: Account) -> list[Event]:
         """What Kraken now says of an order beyond what we know; nothing when it says nothing."""
         if known.venue_id is None:
             info = await lists.find(known.order.client_id)
         else:
             info = await lists.order(known.venue_id)
-        return [] if info is None else await self.told(known, info)
+        return [] if info is None else await self.told(known, info, account)
 
-    async def told(self, known: OrderState, info: OrderInfo) -> list[Event]:
+    async def told(self, known: OrderState, info: OrderInfo, account: Account | None = None) -> list[Event]:
         """What an order's own row tells beyond what we know: that it was taken, its fills, its end. The end
         is told only together with all fills that the row counts."""
         client_id, events = known.order.client_id, list[Event]()
@@ -185,7 +186,8 @@ class KrakenVenue:
         have = {fill.trade_id for fill in known.fills}
         missing = tuple(txid for txid in info.trades if txid not in have)
         filled = known.filled
-        for trade in sorted(await self.account.trades_named(missing), key=lambda trade: trade.time):
+        trades = await (account or self.account).trades_named(missing)
+        for trade in sorted(trades, key=lambda trade: trade.time):
             if trade.order_txid == info.txid and trade.txid not in have:
                 events.append(fill_of(trade, client_id))
                 filled += trade.volume
@@ -194,6 +196,8 @@ class KrakenVenue:
                 events.append(Canceled(client_id, info.reason or "", info.closed or self._clock()))
             elif info.status == EXPIRED:
                 events.append(Expired(client_id, info.closed or self._clock()))
+            elif info.status == CLOSED and filled != known.order.quantity:  # a person changed it
+                events.append(Canceled(client_id, "filled as amended", info.closed or self._clock()))
         return events
 
     def _look_up(self, order: Order, deadline: Time) -> None:
@@ -220,7 +224,7 @@ class KrakenVenue:
         known = self._state.find(name)
         if known is None or (known.status in ENDED and (known.venue_id is not None or not known.filled)):
             return True
-        told = await self._fate(known, lists)
+        told = await self._fate(known, lists, self.account)
         if told:
             self._put(told)
             sought.absent_at = None
@@ -253,7 +257,7 @@ class KrakenVenue:
                 return True
         return False
 
-    def _lists(self, *orders: Order) -> Lists:
+    def _lists(self, account: Account, *orders: Order) -> Lists:
         """A look at Kraken's lists for these orders."""
         only = orders[0].client_id if len(orders) == 1 else None
-        return Lists(self.account, Time(max(0, min(order.time for order in orders) - MARGIN)), only)
+        return Lists(account, Time(max(0, min(order.time for order in orders) - MARGIN)), only)
