@@ -104,7 +104,7 @@ class Invariants:
         self._refusals: Counter[str] = Counter()
 
     def violation(self, name: str, now: Time, facts: Any) -> Violation:
-        """One to be raised; of an error its last frames are the facts."""
+        """To be raised; of an error its last frames are the facts."""
         if isinstance(facts, BaseException):
             frames = traceback.extract_tb(facts.__traceback__)[-FRAMES:]
             way = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno} {f.name}" for f in reversed(frames))
@@ -390,8 +390,7 @@ class Invariants:
             ours = state.ledger.total(asset).number
             should = self._shadow.outside.get(asset, ZERO) + truth.moved.get(asset, ZERO)
             self._require("2 books agree", ours == should, self._now, f"{asset}: {ours}, should be {should}")
-            both = ours + done.foreign.get(asset, ZERO)
-            there = truth.total(asset)
+            both, there = ours + done.foreign.get(asset, ZERO), truth.total(asset)
             facts = f"{asset}: {ours} and foreign {done.foreign.get(asset)}, there {there}"
             fits = both == there or bool(self._exchange.vanished)  # then what is foreign is not told anew
             self._require("2 books agree", fits, self._now, facts)

@@ -185,8 +185,7 @@ def _label_trusted() -> Sequence[Change]:
             cost = Amount(price * known.rest, order.symbol.partition("/")[2])
             no_fee, name, role = replace(cost, number=Decimal(0)), order.client_id, Liquidity.MAKER
             what = (info.txid, name, order.symbol, order.side, price, known.rest)
-            fill = Fill(*what, cost, no_fee, role, self._clock())
-            events.append(fill)
+            events.append(Fill(*what, cost, no_fee, role, self._clock()))
         elif info.status != "open":
             events.append(Canceled(order.client_id, info.status, self._clock()))
         return events

@@ -273,7 +273,7 @@ class LiveScreen(View):
         engine, stop = self._engine, plain(self._engine.stop(symbol, holding))
         if engine.bracket(symbol, holding).stop is None:
             return f"  stop {stop} rests at the exchange", PLAIN
-        if blind := self._blind():
+        if blind := self._blind(symbol):
             return f"  stop {stop} IS NOT WATCHED: {blind}", BAD
         if why := engine.unsellable(symbol, Purpose.STOP, self._notices.now()):
             return f"  stop {stop} watched by this run, but nothing can be sold now: {why}", BAD
@@ -283,20 +283,26 @@ class LiveScreen(View):
     def _target(self, symbol: str, holding: Holding) -> Line:
         engine, target, resting = self._engine, plain(holding.target), self._engine.resting(symbol)
         if engine.plan.stop_rests:
-            return f"  target {target} {'IS NOT WATCHED' if self._blind() else 'watched by this run'}", PLAIN
+            return (
+                f"  target {target} {'IS NOT WATCHED' if self._blind(symbol) else 'watched by this run'}",
+                PLAIN,
+            )
         there = resting is not None and resting.status in AT_THE_EXCHANGE
         return f"  target {target} {'rests' if there else 'does not rest'} at the exchange", PLAIN
 
     def _has_prices(self) -> bool:
         return PRICES in self._notices.standings and not self._notices.trouble(PRICES)
 
-    def _blind(self) -> str:
+    def _blind(self, symbol: str) -> str:
         """Why the run would not sell at a stop; empty when it would."""
         if self._engine.state.trading is Trading.HALTED:
             return "the run is halted"
         if self._notices.trouble(KEY):
             return "the key is refused"
-        return "" if self._has_prices() else "there is no market data now"
+        if not self._has_prices():
+            return "there is no market data now"
+        known = symbol in self._shown() or symbol in self._engine.quotes
+        return "" if known else "there is no price of it yet"
 
     def _orders(self) -> Iterable[Line]:
         """The orders under way, but those told with what is held; and where none will come from."""
