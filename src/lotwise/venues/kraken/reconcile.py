@@ -15,8 +15,7 @@ from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.fold import impossible
 from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
-from lotwise.kraken.rest_account import LedgerInfo
-from lotwise.ledger.postings import Ledger
+from lotwise.kraken.rest_account import LedgerInfo, TradeInfo
 from lotwise.venues.kraken.account import fill_of
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
@@ -32,8 +31,7 @@ class Reconciliation:
     events: list[Event] = field(default_factory=list)
     differences: dict[str, Decimal] = field(default_factory=dict)
     undecided: bool = False
-    """A trade may be of an order whose fate is not known yet, or our books moved meanwhile: nothing can be
-    said of the money now."""
+    """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
 
 
 class Reconciler:
@@ -44,6 +42,8 @@ class Reconciler:
         self._state = state
         self._clock = clock
         self._lies: set[str] = set()
+        self._trades: dict[str, TradeInfo] = {}
+        self._strangers: set[str] = set()
 
     async def compare(self) -> Reconciliation:
         """One comparison. Raises Refused, NoAnswer: then nothing is known."""
@@ -52,13 +52,12 @@ class Reconciler:
         events += await self._late_trades(since)
         if news := self._news(events):
             return Reconciliation(news)
-        books = self._books()
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
         late = await self._fills_in(rows)
         if news := self._news(late or []):
             return Reconciliation(news)
-        if late is None or self._books() != books:  # ours moved while Kraken's were read
+        if late is None:
             return Reconciliation(undecided=True)
         return self._money(balances, rows)
 
@@ -73,11 +72,6 @@ class Reconciler:
             if lie:
                 self._lies.add(str(event))
         return news
-
-    def _books(self) -> tuple[Ledger, frozenset[str]]:
-        """Our money, and the orders of which nobody knows yet whether they cost any."""
-        orders = self._state.orders.items()
-        return self._state.ledger, frozenset(name for name, order in orders if order.status in UNDECIDED)
 
     def _since(self) -> Time:
         done = self._state.reconciled
@@ -122,20 +116,28 @@ class Reconciler:
         strange = {row.refid for row in rows if row.kind in KINDS_OF_TRADES and row.ledger_id not in seen}
         if state.reconciled is None or not strange - known:
             return []
-        trades = await self._venue.account.trades_named(tuple(sorted(strange - known)))
+        trades = await self._named(strange - known)
         orders = {o.venue_id: o for o in (*state.orders.values(), *state.ended.values()) if o.venue_id}
         ours = [fill_of(t, orders[t.order_txid].order.client_id) for t in trades if t.order_txid in orders]
         dead = self._dead()
         pairs = {known.order.symbol for known in dead.values()}
-        for txid in sorted(
-            {t.order_txid for t in trades if t.order_txid not in orders and t.symbol in pairs}
-        ):
+        doubtful = {t.order_txid for t in trades if t.order_txid not in orders and t.symbol in pairs}
+        for txid in sorted(doubtful - self._strangers):
             info = await self._venue.account.order(txid)
             if info.cl_ord_id in dead:
                 return await self._venue.told(dead[info.cl_ord_id], info)
+            if info.cl_ord_id is None or state.find(info.cl_ord_id) is None:
+                self._strangers.add(txid)
         if len(ours) < len(trades) and any(o.status in UNDECIDED for o in state.orders.values()):
             return None
         return list[Event](ours)
+
+    async def _named(self, txids: set[str]) -> list[TradeInfo]:
+        """Trades by their ids. What a trade was does not change: each is asked for once."""
+        self._trades = {txid: trade for txid, trade in self._trades.items() if txid in txids}
+        new = tuple(sorted(txids - self._trades.keys()))
+        self._trades |= {trade.txid: trade for trade in await self._venue.account.trades_named(new)}
+        return [self._trades[txid] for txid in sorted(self._trades)]
 
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
         """Kraken's totals against ours, what was foreign before, and what came or went since."""

@@ -48,7 +48,7 @@ FRESH = 15_000
 """Milliseconds after its decision within which an entry is sent, or not at all: its price grows old."""
 
 LOOK_AFTER = (2.0, 3.0, 5.0)
-LOOK_EVERY = 10.0
+LOOK_EVERY = 20.0
 """Seconds between look-ups of an unknown order: the first ones, then each."""
 
 MARGIN = 60_000
