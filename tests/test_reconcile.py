@@ -197,6 +197,14 @@ def test_cheap_calls_do_not_pass_a_dear_one_for_ever() -> None:
     reconciled(scenario)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(120):
+        if holds():
+            return
+        await asyncio.sleep(1)
+    raise AssertionError("it never holds")
+
+
 def test_a_comparison_that_says_nothing_does_not_begin_the_count_of_differences_anew() -> None:
     """Three are told; between them an order's fate is unknown for a while, and it has traded."""
 
@@ -214,11 +222,11 @@ def test_a_comparison_that_says_nothing_does_not_begin_the_count_of_differences_
 
         watched = Watched(made.venue, made.state, made.loop.now)
         keeping = asyncio.create_task(Bookkeeper(watched, inbox, made.loop.now, lambda _: None).keep())
-        await asyncio.sleep(5)
+        await until(lambda: looks == [False])
         made.network.rates = Rates(answer_lost=1.0)
         await made.submit(replace(buy(price="101"), time=made.loop.now()))
         made.network.rates = Rates()
-        await asyncio.sleep(15)
+        await until(lambda: looks[-1])
         (info,) = await made.venue.account.closed_orders(NOW)
         made.fold(await made.venue.told(made.state.order("abc-1"), info))
         (event,) = await anext(inbox.occasions())
