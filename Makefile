@@ -16,10 +16,10 @@ $(STAMP): requirements.lock pyproject.toml
 run: install
 	$(BIN)/lotwise run
 
-# Each file in one process (some share what is dear to make), three at once on two cores: many wait for others.
+# Each file in one process, two at once: some share what is dear to make.
 test: install
 	@$(MAKE) --no-print-directory -j 2 lint coverage
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Every line and branch of the pure core is run by the tests that are about it.
 CORE := values policy ceiling orders ledger sizing_behaviour sizing_properties allocation engine

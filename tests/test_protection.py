@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lotwise.app.wire import Run
+from lotwise.app.wire import Run, exchange_of
 from lotwise.domain.market import Liquidity
 from lotwise.domain.orders import (
     Accepted,
@@ -262,3 +262,13 @@ def test_a_run_that_goes_on_with_the_other_setting_changes_what_rests(tmp_path: 
             records = whole(again)
         assert [known.order.purpose for known in state.orders.values()] == [other]
         assert [cancel.due for cancel in of(records, Cancel)] == [other]
+
+
+def test_an_order_that_rests_is_taken_up_before_any_candle_of_its_pair_is_known(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT)}, {SOL: [1]})
+    joined, _ = unskipped(tmp_path / "j", world)
+    state, settings = joined.engine.state, settings_in(world, **PROTECTED)
+    venue = SimulatedVenue(exchange_of(settings, state), joined.venue.rules)
+    venue.resume(state, {})
+    assert [waiting.order.client_id for waiting in venue.exchange.open_orders(ACCOUNT)] == list(state.orders)
+    assert state.orders

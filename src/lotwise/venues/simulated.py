@@ -59,6 +59,8 @@ class SimulatedVenue:
                 self._told[symbol] = renewed(market, told)
         while self._happenings and self._happenings[0].time <= state.time:
             self._happens(self._happenings.popleft(), money=False)
+        for known in state.orders.values():
+            self._list(known.order.symbol, state.time)  # of which no candle is known yet
         owned = [state.ledger.total(asset) for asset in sorted(state.ledger.assets())]
         self.exchange.restore(ACCOUNT, owned, [self._open(s) for s in state.orders.values()])
 
