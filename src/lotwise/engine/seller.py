@@ -322,8 +322,9 @@ class Seller(Sight):
             if known.order.purpose in WAITING:
                 yield self._write(Cancel(known.order.client_id, due, asked.time))
         for symbol, holding in list(self.state.holdings.items()):
-            sellable = not holding.stuck or self.unsellable(symbol, Purpose.PANIC, asked.time) is None
-            if self.state.flattening and sellable and not self.state.orders_on(symbol):
+            again = holding.refusals < EXIT_TRIES
+            sellable = again and self.unsellable(symbol, Purpose.PANIC, asked.time) is None
+            if self.state.flattening and (sellable or not holding.stuck) and not self.state.orders_on(symbol):
                 yield from self._leave(symbol, Purpose.PANIC, asked.time)
 
     def _name(self) -> str:
