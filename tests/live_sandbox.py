@@ -19,7 +19,9 @@ from threading import Thread
 from typing import Any, TypeVar
 
 import httpx
+import pytest
 
+from lotwise.app import accounts
 from lotwise.app.kraken import clock
 from lotwise.app.live import PAPER as PAPER_MODE
 from lotwise.app.live import live_settings, rules_of
@@ -78,6 +80,14 @@ def add_key(
 
 
 OWN_KEY = {"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET": SECRET}
+
+
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands in this process have a folder and a home of their own, and no key."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(accounts, "HOME", folder / "home")
+    for name in ("KRAKEN_API_KEY", "KRAKEN_API_SECRET"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @contextmanager

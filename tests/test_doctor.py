@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lotwise.app import accounts
 from lotwise.app.cli import cli
 from lotwise.app.kraken import clock
 from lotwise.domain.values import Time
@@ -24,6 +23,7 @@ from tests.live_sandbox import (
     OWN_KEY,
     SECRET,
     add_key,
+    elsewhere,
     keep_books,
     sandbox,
     website,
@@ -41,10 +41,7 @@ def made() -> Iterator[Hosted]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(accounts, "HOME", tmp_path / "home")
-    for name in ("KRAKEN_API_KEY", "KRAKEN_API_SECRET"):
-        monkeypatch.delenv(name, raising=False)
+    elsewhere(tmp_path, monkeypatch)
 
 
 def doctor(url: str, key: Mapping[str, str] = OWN_KEY, *words: str) -> tuple[int, Rows]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lotwise.app.live_screen import ACCOUNT, BOOKS, KEY, PRICES, LiveScreen, Notices, OnExchange
+from lotwise.app.live import ACCOUNT, BOOKS, KEY, PRICES
+from lotwise.app.live_screen import LiveScreen, Notices, OnExchange
 from lotwise.app.screen import Screen
 from lotwise.app.summary import left_behind, lines, summary
 from lotwise.domain.market import MarketStatus, Quote

@@ -56,6 +56,7 @@ from tests.live_sandbox import (
     SECONDS,
     SECRET,
     SOL,
+    elsewhere,
     environment,
     keep_books,
     places,
@@ -83,10 +84,7 @@ def made() -> Iterator[Hosted]:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(accounts, "HOME", tmp_path / "home")
-    for name in ("KRAKEN_API_KEY", "KRAKEN_API_SECRET"):
-        monkeypatch.delenv(name, raising=False)
+    elsewhere(tmp_path, monkeypatch)
 
 
 def start(key: Mapping[str, str], *words: str, says: str = "", paper: bool = False) -> Result:

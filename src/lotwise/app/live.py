@@ -29,7 +29,7 @@ from lotwise.venues.kraken.feed import LiveFeed, Outlet, Watched
 from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
-from lotwise.venues.kraken.rules import RuleBook, same
+from lotwise.venues.kraken.rules import RuleBook, news
 from lotwise.venues.kraken.stream import Line
 from lotwise.venues.kraken.stream_private import AccountOutlet, PrivateStream
 from lotwise.venues.kraken.venue import KrakenVenue
@@ -38,6 +38,9 @@ from lotwise.venues.simulated import SimulatedVenue
 PAPER, LIVE = "paper on live data", "live"
 HEADROOM = Decimal("1.1")
 """How far above the exchange's minimums an exit must be when orders are real and nobody said otherwise."""
+
+PRICES, ACCOUNT, BOOKS, KEY = "prices", "account", "books", "key"
+"""What a person is told the standing of."""
 
 STOPS_SECONDS = 5.0
 """Between two looks whether a stop at the exchange is to be replaced."""
@@ -54,7 +57,7 @@ class Ports:
     account: str = ""
     """A name of the account that tells nothing of it; "" on paper."""
     standing: Callable[[str, str | None], None] = lambda subject, trouble: None
-    """Told how a subject ("prices", "account", "books", "key") stands from now on; None: all is well."""
+    """Told how a subject (PRICES, ...) stands from now on, by its trouble; None: all is well."""
 
 
 class NoPairs(Exception):
@@ -141,9 +144,8 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         _begin(settings, journal, state, (ports.clock(), beginning), allotment)
     plan = _plan(settings, state.run_id, listings)
     inbox, engine = Inbox(), Engine(plan, state, {})
-    for symbol, told in listings.items():
-        if not same(state.listed.get(symbol), told):
-            inbox.put([told])
+    for told in news(listings, state.listed):
+        inbox.put([told])
     loaded = load_strategy(settings.strategy)
     window = plan.risks.window if plan.risks.swing is not None else None
     watched = Watched(
@@ -155,8 +157,8 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         engine.brackets,
         partial(_fees, engine, listings),
         state.listed,
-        partial(_connected, ports, "prices", keeper),
-        partial(ports.standing, "prices"),
+        partial(_connected, ports, PRICES, keeper),
+        partial(ports.standing, PRICES),
     )
     feed = LiveFeed(watched, ports.rest, ports.public, outlet, after=state.time)
     book = RuleBook(ports.rest, state.listed, ports.clock, inbox.put)
@@ -170,8 +172,8 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
         outlet_of_account = AccountOutlet(
             inbox.put,
             partial(_ours, state),
-            connected=partial(_connected, ports, "account", keeper),
-            lost=partial(ports.standing, "account"),
+            connected=partial(_connected, ports, ACCOUNT, keeper),
+            lost=partial(ports.standing, ACCOUNT),
         )
         private = PrivateStream(ports.private, partial(token, ports.rest), outlet_of_account)
         run.background += [venue.search, keeper.keep, private.run, partial(_watch_stops, run, ports.clock)]
@@ -237,11 +239,11 @@ def _connected(ports: Ports, subject: str, keeper: Bookkeeper | None) -> None:
 
 def _compared(ports: Ports, trouble: Refused | NoAnswer | None) -> None:
     """How the books stand, and the key: Kraken says whether it may ask."""
-    ports.standing("books", None if trouble is None else str(trouble))
+    ports.standing(BOOKS, None if trouble is None else str(trouble))
     words = trouble.texts if isinstance(trouble, Refused) else ()
     refused = [text for text in words if rejection_of(text).kind is RejectionKind.PERMISSION]
     if refused or trouble is None:
-        ports.standing("key", refused[0] if refused else None)
+        ports.standing(KEY, refused[0] if refused else None)
 
 
 def _take_up(run: LiveRun) -> None:

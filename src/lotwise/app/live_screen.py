@@ -16,6 +16,7 @@ from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
 
+from lotwise.app.live import ACCOUNT, BOOKS, KEY, PRICES
 from lotwise.app.screen import (
     BAD,
     DOUBTFUL,
@@ -44,7 +45,6 @@ REPORT_EVERY, LINES_EVERY = 600_000, 2_000
 """Milliseconds. Where there is no terminal all is told so often, and when a person must know a change, but
 not more often than the second."""
 
-PRICES, ACCOUNT, BOOKS, KEY = "prices", "account", "books", "key"
 SUBJECTS: Mapping[str, str] = {
     PRICES: "the market data",
     ACCOUNT: "the account's stream",

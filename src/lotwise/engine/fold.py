@@ -71,7 +71,13 @@ ENDED_KEPT = 64
 
 
 def apply(state: State, record: Record) -> None:
-    """Fold one record into the state."""
+    """Fold one record into the state. Raises ImpossibleReport, Overdrawn."""
+    _take_in(state, record)
+    if not isinstance(record, Opened):
+        state.time = record.order.time if isinstance(record, Submit) else record.time
+
+
+def _take_in(state: State, record: Record) -> None:
     match record:
         case Opened():
             state.run_id = record.run_id
@@ -82,7 +88,6 @@ def apply(state: State, record: Record) -> None:
         case Repeated():
             state.totals.skips[record.reason] += record.count
             state.episodes[record.symbol] = Episode(record.reason, record.last)
-            state.time = record.time
         case Submit():
             _submit(state, record)
         case Cancel():
@@ -91,49 +96,39 @@ def apply(state: State, record: Record) -> None:
                 state.cancels[record.client_id] = record.due
             if holding is not None:
                 holding.leaving = None if record.due in RESTING else record.due
-            state.time = record.time
         case Marked():
             _mark(state, record)
         case Listed():
             state.listed[record.listing.symbol] = record
             state.evidence.pop(record.listing.symbol, None)
             _free_under(state, record)
-            state.time = record.time
         case Learned():
             if record.evidence is None:
                 state.evidence.pop(record.symbol, None)
             else:
                 state.evidence[record.symbol] = record.evidence
-            state.time = record.time
         case Stranded():
             holding = state.holdings[record.symbol]
             holding.stuck = record.why
             if holding.selling and not state.orders_on(record.symbol):
                 _finish(state, holding, record.time)
-            state.time = record.time
         case Freed():
             state.holdings[record.symbol].stuck = None
-            state.time = record.time
         case Restricted():
             state.trading, state.flattening = record.trading, False
-            state.time = record.time
         case Panic():
             # With its orders cancelled a holding would get them anew at the next bar, but for HALTED.
             state.trading = Trading.HALTED if record.extent is Extent.ORDERS else Trading.REDUCING
             state.flattening = record.extent is Extent.FLATTEN
-            state.time = record.time
         case Rescue():
-            state.time = record.time
+            pass  # what comes of it follows
         case Unexplained():
             state.unexplained = record.why
-            state.time = record.time
         case Impossible():
             if state.trading is Trading.ACTIVE:
                 state.trading = Trading.REDUCING
-            state.time = record.time
         case Reconciled():
             state.reconciled, state.unexplained = record, None
-            state.time = record.time
         case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
             _report(state, record)
         case _:
@@ -144,7 +139,6 @@ def _deposit(state: State, record: Deposited) -> None:
     """Money from outside: no gain and no loss. Coins that leave take their share of the cost along."""
     amount, first = record.amount, state.stake is None
     state.ledger = post(state.ledger, deposit(amount))
-    state.time = record.time
     if state.stake is None:
         state.stake = amount.asset
     if amount.asset == state.stake:
@@ -174,7 +168,6 @@ def _in_proportion(height: Decimal, worth: Decimal, moved: Decimal) -> Decimal:
 
 def _decide(state: State, record: Decided) -> None:
     state.decisions = record.number
-    state.time = record.time
     state.unfilled.pop(record.symbol, None)
     if record.reason is None:
         state.episodes.pop(record.symbol, None)
@@ -196,7 +189,6 @@ def _submit(state: State, record: Submit) -> None:
         if order.purpose not in RESTING:
             holding.leaving = order.purpose
     state.totals.orders += 1
-    state.time = order.time
 
 
 def _free_under(state: State, told: Listed) -> None:
@@ -220,13 +212,11 @@ def _mark(state: State, mark: Marked) -> None:
         state.day_equity = mark.equity
     state.marked = mark
     state.traded_since_mark = False
-    state.time = mark.time
 
 
 def _report(state: State, report: Report) -> None:
     known = state.order(report.client_id)
     reported = after(known, report)
-    state.time = report.time
     if reported is known:
         return
     if isinstance(report, Fill):

@@ -88,6 +88,13 @@ class Listed:
     time: Time
     status: MarketStatus = MarketStatus.ONLINE
 
+    @property
+    def terms(self) -> tuple[Decimal | MarketStatus | None, ...]:
+        """What matters for orders until something else is told: not when it was read."""
+        listing = self.listing
+        steps = (listing.tick_size, listing.lot_step, listing.min_quantity, listing.min_notional)
+        return (*steps, listing.max_quantity, self.maker_fee, self.taker_fee, self.status)
+
 
 @dataclass(frozen=True, slots=True)
 class Deposited:

@@ -228,7 +228,7 @@ class LiveFeed:
                 continue
             self._ruled.add(symbol)
             known = self._outlet.known.get(symbol)
-            if known is None or _terms(known) != _terms(listed):
+            if known is None or known.terms != listed.terms:
                 told.append(listed)
         if told:
             self._outlet.put(told)
@@ -314,10 +314,3 @@ class LiveFeed:
             left = waits.bar - (self._clock() - waits.gather) % waits.bar
             await asyncio.sleep(left / 1000)
             self.look()
-
-
-def _terms(listed: Listed) -> tuple[Decimal | str | None, ...]:
-    """What of the rules holds until something else is told."""
-    listing = listed.listing
-    steps = (listing.tick_size, listing.lot_step, listing.min_quantity, listing.min_notional)
-    return (*steps, listing.max_quantity, listed.status)

@@ -57,23 +57,10 @@ class RuleBook:
                 wait = AGAIN
                 continue
             wait = EVERY
-            new = [listed for symbol, listed in told.items() if not same(self._known.get(symbol), listed)]
-            if new:
-                self._put(list(new))
+            if new := list[Event](news(told, self._known)):
+                self._put(new)
 
 
-def same(before: Listed | None, told: Listed) -> bool:
-    """Whether two tell the same of what matters for orders: not when it was read."""
-    return before is not None and _matter(before) == _matter(told)
-
-
-def _matter(told: Listed) -> tuple[object, ...]:
-    listing = told.listing
-    numbers = (
-        listing.tick_size,
-        listing.lot_step,
-        listing.min_quantity,
-        listing.min_notional,
-        listing.max_quantity,
-    )
-    return (*numbers, told.maker_fee, told.taker_fee, told.status)
+def news(told: Mapping[str, Listed], known: Mapping[str, Listed]) -> list[Listed]:
+    """What was told of pairs that is not known yet, by symbol both."""
+    return [one for symbol, one in told.items() if symbol not in known or known[symbol].terms != one.terms]
