@@ -34,7 +34,7 @@ from lotwise.domain.values import Amount, Side, Time, amount, round_down, round_
 from lotwise.engine.codec import encode
 from lotwise.engine.fold import apply
 from lotwise.engine.ports import Orders
-from lotwise.engine.records import Deposited, Opened, Record, Submit, Try
+from lotwise.engine.records import Compared, Deposited, Opened, Record, Submit, Try
 from lotwise.engine.state import State
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import ticker_of
@@ -309,7 +309,8 @@ async def _begin(books: Books, rest: Rest, settings: Settings, beginning: Mappin
 async def _compare(books: Books, reconciler: Reconciler) -> None:
     for _ in range(5):
         found = await reconciler.compare()
-        books.add(*found.events)  # type: ignore[arg-type]
+        for event in found.events:
+            books.add(*event.records if isinstance(event, Compared) else (event,))
         if not found.events:
             break
 

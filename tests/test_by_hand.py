@@ -3,15 +3,18 @@ cannot, and the run goes on."""
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 
-from lotwise.domain.orders import Accepted, Fill, ProvenAbsent, Purpose, Status
-from lotwise.domain.values import amount
+from lotwise.domain.orders import Accepted, Canceled, Fill, ProvenAbsent, Purpose, Status
+from lotwise.domain.values import Amount, amount
 from lotwise.engine.fold import impossible
-from lotwise.engine.records import Cancel, Deposited, Reconciled, Unexplained
+from lotwise.engine.records import Cancel, Compared, Deposited, Reconciled, Unexplained
 from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler
 from tests.sandbox_client import NOW
+from tests.test_happenings import at
 from tests.test_live_orders import World, buy, falls, status
+from tests.test_protection_odd import held, resting
 from tests.test_reconcile import reconciled, told
 from world.network import Rates
 
@@ -54,7 +57,7 @@ def test_an_order_that_a_person_made_larger_is_told_once_and_the_books_agree_aga
             found = await reconciler.compare()
             lies += sum(isinstance(e, Fill) and impossible(made.state, e) is not None for e in found.events)
             made.fold(e for e in found.events if not isinstance(e, Fill) or not impossible(made.state, e))
-            agreed = agreed or any(isinstance(event, Reconciled) for event in found.events)
+            agreed = agreed or any(isinstance(event, Compared) for event in found.events)
         assert lies == 1 and agreed and made.state.orders == {}
 
     reconciled(scenario)
@@ -130,3 +133,22 @@ def test_a_look_in_a_hurry_does_not_wait_behind_the_others() -> None:
             task.cancel()
 
     reconciled(scenario)
+
+
+def test_coins_that_left_while_an_order_held_them_are_booked_when_it_no_longer_does(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    state = kraken.engine.state
+    (stop,) = resting(kraken)
+    gone = Deposited(Amount(-stop.order.quantity / 2, "SOL"), at(2))
+    told = Compared((Deposited(amount("-0.01 USDT"), at(2)), gone), Reconciled({}, ("L1", "L2"), at(2)))
+    before = state.ledger
+    kraken.tell(told)
+    (said,) = kraken.log
+    assert isinstance(said, Unexplained) and "was free here" in said.why
+    assert state.ledger == before and state.reconciled is None, "nothing is counted in that was not booked"
+    kraken.tell(Canceled(stop.order.client_id, "User requested", at(2)))
+    kraken.log.clear()
+    kraken.tell(told)
+    assert kraken.log[:3] == [*told.left, told.agreed]
+    assert state.ledger.total("SOL").number == stop.order.quantity / 2
+    assert state.unexplained is None and state.reconciled == told.agreed

@@ -96,7 +96,7 @@ def test_a_key_that_may_not_trade_is_named_with_what_it_lacks(made: Hosted) -> N
 def test_a_key_without_the_streams_is_named_with_what_it_lacks(made: Hosted) -> None:
     code, rows = doctor(made.url, add_key(made, "deaf", ALL_PERMISSIONS - {Permission.WEBSOCKETS}))
     assert (code, bad(rows)) == (3, ["key may trade"])
-    assert "access-websockets" in rows["key may trade"]["seen"]
+    assert "create-ws-token" in rows["key may trade"]["seen"]
 
 
 def test_a_key_with_a_nonce_window_is_refused(made: Hosted) -> None:

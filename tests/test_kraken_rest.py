@@ -114,6 +114,20 @@ def test_a_real_asset_pair_reads_as_a_listing() -> None:
     assert rest.status_of({}) is MarketStatus.ONLINE
 
 
+def test_a_coin_that_is_kept_with_fewer_decimals_is_bought_in_what_can_be_sold_again() -> None:
+    row = {
+        "wsname": "PENGU/EUR", "pair_decimals": 6, "lot_decimals": 5, "cost_decimals": 10,
+        "ordermin": "100", "costmin": "0.45", "tick_size": "0.000001", "status": "online",
+    }  # fmt: skip
+    told = {"PENGU": {"aclass": "currency", "altname": "PENGU", "decimals": 4, "display_decimals": 4},
+            "XXBT": {"aclass": "currency", "altname": "XBT", "decimals": 10}, "odd": {}}  # fmt: skip
+    decimals = rest.decimals_of(told, {"PENGU", "BTC"})
+    assert decimals == {"PENGU": 4, "BTC": 10}
+    assert rest.listing_of(row, date(2025, 5, 1), decimals).lot_step == D("0.0001")
+    assert rest.listing_of({**row, "lot_decimals": 2}, date(2025, 5, 1), decimals).lot_step == D("0.01")
+    assert rest.listing_of(row, date(2025, 5, 1)).lot_step == D("0.00001")
+
+
 @pytest.mark.parametrize("name", ["open_orders", "closed_orders"])
 def test_orders_have_the_shape_of_the_stored_ones(name: str) -> None:
     stored = next(iter(payload(name).values()))
@@ -203,7 +217,47 @@ def test_balances_read_as_they_were_written_and_staked_ones_stay_apart() -> None
         "ZUSD": "0.00001",
         "SOL": "1.0000000000",
     }
-    assert "ADA.F" in rest_account.balances_of({"ADA.F": {"balance": "1", "hold_trade": "0"}})
+    held = {"balance": "1.5", "hold_trade": "0.5"}
+    assert rest_account.balances_of(dict.fromkeys(("ADA", "ADA.F", "ADA.S"), held)) == {
+        "ADA": (D(3), D(1)),
+        "ADA.S": (D("1.5"), D("0.5")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("stop market", OrderType.STOP_LOSS),
+        ("stop-loss", OrderType.STOP_LOSS),
+        ("touched market", OrderType.TAKE_PROFIT),
+        ("limit", OrderType.LIMIT),
+        ("liquidation market", None),
+    ],
+)
+def test_a_trade_is_read_whatever_kind_of_order_made_it(written: str, kind: OrderType | None) -> None:
+    trade = TradeInfo("T", "O", "SOL/EUR", NOW, Side.SELL, OrderType.LIMIT, D(90), D(90), D(0), D(1), 7,
+                      Liquidity.TAKER)  # fmt: skip
+    row = {**on_the_wire(rest_account.trade_payload(trade, DIGITS)), "ordertype": written}
+    assert rest_account.trade_info("T", row) == replace(trade, type=kind)
+    # A margin pair that is none of ours keeps Kraken's name.
+    assert rest_account.trade_info("T", {**row, "pair": "XBTEURR"}).symbol == "XBTEURR"
+
+
+def test_the_fate_of_an_order_is_read_whatever_order_it_is() -> None:
+    opened = {
+        "refid": None, "userref": None, "status": "open", "opentm": 1745310000.5, "starttm": 0, "expiretm": 0,
+        "descr": {"pair": "XBTEURR", "type": "sell", "ordertype": "trailing-stop", "price": "+50.0000%",
+                  "price2": "0", "leverage": "none", "order": "sell 1 XBTEURR @ trailing stop", "close": ""},
+        "vol": "1.00000000", "vol_exec": "0.00000000", "cost": "0.00", "fee": "0.00", "price": "0.00",
+        "stopprice": "0.00", "limitprice": "0.00", "misc": "", "oflags": "fciq",
+    }  # fmt: skip
+    fate = rest_account.order_fate("OB5VMB-B4U2U-DK2WRW", opened)
+    assert (fate.symbol, fate.side, fate.volume, fate.cl_ord_id) == ("XBTEURR", Side.SELL, 1, None)
+    assert (fate.status, fate.executed, fate.closed, fate.trades) == ("open", 0, None, ())
+    ended = {**opened, "cl_ord_id": "a-1", "status": "canceled", "closetm": 1745310001.25, "reason": "User",
+             "trades": ["T1"]}  # fmt: skip
+    fate = rest_account.order_fate("OB5VMB-B4U2U-DK2WRW", ended)
+    assert (fate.cl_ord_id, fate.closed, fate.reason, fate.trades) == ("a-1", 1745310001250, "User", ("T1",))
 
 
 def test_fees_read_as_they_were_written() -> None:

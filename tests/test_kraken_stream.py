@@ -65,6 +65,7 @@ from lotwise.kraken.stream_market import (
     bar_row,
     book_of,
     book_row,
+    decimals_of,
     listing_of,
     message,
     pair_row,
@@ -406,6 +407,14 @@ def test_instruments_tell_the_rules_in_force() -> None:
     assert status_of(row) is MarketStatus.POST_ONLY
     assert (row["price_precision"], row["qty_precision"]) == (1, 8)
     assert status_of({"status": "work_in_progress"}) is MarketStatus.OFFLINE
+
+
+def test_instruments_tell_with_how_many_decimals_a_coin_is_kept() -> None:
+    told = {"assets": [{"id": "BTC", "precision": 4}, {"id": "ODD"}], "pairs": []}
+    assert decimals_of(told, {"BTC", "ETH"}) == {"BTC": 4} and decimals_of({"pairs": []}, {"BTC"}) == {}
+    row = read(write(pair_row(MARKET, MarketStatus.ONLINE)))
+    assert listing_of(row, date(2026, 9, 25), {"BTC": 4}).lot_step == Decimal("0.0001")
+    assert listing_of(row, date(2026, 9, 25), {"BTC": 10}).lot_step == MARKET.lot_step
 
 
 def test_the_status_names_the_system_and_the_connection() -> None:

@@ -23,7 +23,7 @@ from lotwise.domain.orders import (
 )
 from lotwise.domain.values import Amount, Side, amount
 from lotwise.engine.fold import apply
-from lotwise.engine.records import Cancel, Deposited, Event, Record, Submit, Try
+from lotwise.engine.records import Cancel, Compared, Deposited, Event, Record, Submit, Try
 from lotwise.engine.state import State
 from lotwise.venues.kraken.rest import Rest
 from lotwise.venues.kraken.venue import KrakenVenue
@@ -49,7 +49,8 @@ class World:
 
     def fold(self, events: Any) -> None:
         for event in events:
-            apply(self.state, event)
+            for record in event.records if isinstance(event, Compared) else (event,):
+                apply(self.state, record)
 
     async def settle(self, seconds: float) -> None:
         """Let time pass, and fold what comes."""

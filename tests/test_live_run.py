@@ -86,7 +86,7 @@ def nothing_began(home: Path) -> bool:
     [
         (ALL_PERMISSIONS | {Permission.WITHDRAW}, "may withdraw money"),
         (ALL_PERMISSIONS - {Permission.MODIFY}, "lacks modify-trades"),
-        (ALL_PERMISSIONS - {Permission.WEBSOCKETS}, "lacks access-websockets"),
+        (ALL_PERMISSIONS - {Permission.WEBSOCKETS}, "lacks create-ws-token"),
         (frozenset[Permission](), "lacks"),
     ],
 )

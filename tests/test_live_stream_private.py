@@ -27,6 +27,14 @@ from tests.test_live_stream import (
 from tests.test_sandbox_stream import BTC, World
 
 OURS, THEIRS = "run1-1", "hand-1"
+KNOWN = "AHOJQ8-1E72C-8M2VQH"
+"""Kraken's id of an order of ours."""
+
+
+def ours(client_id: object, order_id: object) -> str | None:
+    if isinstance(client_id, str):
+        return client_id if client_id.startswith("run1-") else None
+    return OURS if order_id == KNOWN else None
 
 
 class Owner:
@@ -44,7 +52,7 @@ class Owner:
         self.begins: list[Time] = []
         outlet = AccountOutlet(
             self.told.extend,
-            lambda client_id: client_id.startswith("run1-"),
+            ours,
             self.moves.append,
             lambda: self.begins.append(clock()),
             self.ends.append,
@@ -223,7 +231,7 @@ def test_without_a_token_the_next_attempt_asks_for_another(owner: Owner, trouble
             raise trouble
         return owner.world.token()
 
-    outlet = AccountOutlet(owner.told.extend, bool, lost=owner.ends.append)
+    outlet = AccountOutlet(owner.told.extend, ours, lost=owner.ends.append)
     stream = PrivateStream(owner.sandbox.line(PRIVATE_URL), token, outlet)
     virtually(for_seconds(20, stream.run()))
     assert owner.ends == [f"no token: {trouble}"] and len(owner.sandbox.times) == 1
@@ -231,14 +239,49 @@ def test_without_a_token_the_next_attempt_asks_for_another(owner: Owner, trouble
 
 def test_a_waiting_stop_in_a_snapshot_is_an_order_that_is_held(owner: Owner) -> None:
     told = {
-        "order_id": "AHOJQ8-1E72C-8M2VQH", "cl_ord_id": OURS, "symbol": BTC, "order_qty": Decimal("0.01"),
+        "order_id": KNOWN, "cl_ord_id": OURS, "symbol": BTC, "order_qty": Decimal("0.01"),
         "exec_type": "pending_new", "order_status": "pending_new", "side": "sell",
         "order_type": "stop-loss", "timestamp": "2024-05-18T12:01:56.165888Z",
     }  # fmt: skip
 
-    def message(kind: str, number: int, *rows: Message) -> Message:
-        return {"channel": "executions", "type": kind, "sequence": number, "data": list(rows)}
-
     owner.stream.hear(message("snapshot", 120, told))
     owner.stream.hear(message("update", 121, told))
-    assert owner.told == [Accepted(OURS, "AHOJQ8-1E72C-8M2VQH", Time(1_716_033_716_165))]
+    assert owner.told == [Accepted(OURS, KNOWN, Time(1_716_033_716_165))]
+
+
+def message(kind: str, number: int, *rows: Message) -> Message:
+    return {"channel": "executions", "type": kind, "sequence": number, "data": list(rows)}
+
+
+def traded(order_id: str, *fees: tuple[str, str]) -> Message:
+    return {
+        "order_id": order_id, "exec_id": "TX", "exec_type": "trade", "order_status": "filled", "symbol": BTC,
+        "side": "buy", "last_price": Decimal(50_000), "last_qty": Decimal("0.004"), "cost": Decimal(200),
+        "liquidity_ind": "t", "timestamp": "2024-05-18T12:01:56.165888Z",
+        "fees": [{"asset": asset, "qty": Decimal(number)} for asset, number in fees],
+    }  # fmt: skip
+
+
+def test_a_trade_that_has_only_krakens_id_of_our_order_is_told(owner: Owner) -> None:
+    fee = ("USD", "1.6")
+    rows = traded("OSTRANGE", fee), traded(KNOWN, fee)
+    owner.stream.hear(message("snapshot", 1, *rows))
+    (fill,) = owner.told
+    assert isinstance(fill, Fill) and fill.client_id == OURS and fill.fee == amount("1.6 USD")
+    assert owner.stream.foreign == 1
+
+
+@pytest.mark.parametrize(
+    ("fees", "booked"),
+    [
+        ([("BTC", "0.00003")], "0.00003 BTC"),
+        ([("KFEE", "160"), ("USD", "0.4")], "0.4 USD"),
+        ([("KFEE", "160")], "0 USD"),
+    ],
+)
+def test_a_fee_is_booked_in_the_asset_that_was_taken_and_fee_credits_are_no_money(
+    owner: Owner, fees: list[tuple[str, str]], booked: str
+) -> None:
+    owner.stream.hear(message("snapshot", 1, traded(KNOWN, *fees)))
+    (fill,) = owner.told
+    assert isinstance(fill, Fill) and fill.fee == amount(booked)

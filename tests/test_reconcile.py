@@ -12,7 +12,7 @@ import pytest
 
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import Amount, amount
-from lotwise.engine.records import Deposited, Reconciled, Unexplained
+from lotwise.engine.records import Compared, Deposited, Unexplained
 from lotwise.venues.kraken.inbox import STRIKES, Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, Reconciliation, unexplained
 from lotwise.venues.kraken.rest import NoAnswer, Refused
@@ -46,8 +46,8 @@ async def told(made: World, reconciler: Reconciler) -> list[Any]:
 def test_what_the_account_has_beyond_ours_is_foreign() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         (first,) = await told(made, reconciler)
-        assert isinstance(first, Reconciled)
-        assert {a: str(n) for a, n in first.foreign.items()} == {
+        assert isinstance(first, Compared)
+        assert {a: str(n) for a, n in first.agreed.foreign.items()} == {
             "SOL": "10.0000000000",
             "USDT": "900.00000000",
         }
@@ -78,7 +78,7 @@ def test_hand_trades_and_deposits_are_foreign_and_no_halt() -> None:
         assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
         made.theirs.core.deposit("a", amount("50 USDT"), made.loop.now())
         events = await told(made, reconciler)
-        assert [type(event) for event in events] == [Reconciled]
+        assert [type(event) for event in events] == [Compared]
         assert made.state.ledger.free("USDT") == amount("100 USDT")
 
     reconciled(scenario)
@@ -89,7 +89,7 @@ def test_a_withdrawal_of_our_money_is_told_as_money_that_left() -> None:
         await told(made, reconciler)
         made.theirs.core.deposit("a", amount("-950 USDT"), made.loop.now())
         events = await told(made, reconciler)
-        assert [e.amount.number for e in events if isinstance(e, Deposited)] == [-50]
+        assert [moved.amount.number for e in events for moved in e.left] == [-50]
         assert made.state.ledger.free("USDT").number == 50
 
     reconciled(scenario)
@@ -128,7 +128,7 @@ def test_a_fate_that_is_learned_while_the_books_are_read_is_not_taken_for_foreig
         made.network.sent = learns
         found = await reconciler.compare()
         assert not found.differences
-        assert all(e.foreign["SOL"] == 10 for e in found.events if isinstance(e, Reconciled))
+        assert all(e.agreed.foreign["SOL"] == 10 for e in found.events if isinstance(e, Compared))
         made.network.sent = lambda endpoint, _: None
         made.fold(found.events)
         await told(made, reconciler)

@@ -12,7 +12,17 @@ import pytest
 from lotwise.domain.market import Candle, MarketStatus, Quote
 from lotwise.domain.sizing import Reason
 from lotwise.domain.values import Time
-from lotwise.engine.records import Decided, Event, MarketUpdate, Reconciled, Record, Restricted, Skip, Trading
+from lotwise.engine.records import (
+    Compared,
+    Decided,
+    Event,
+    MarketUpdate,
+    Reconciled,
+    Record,
+    Restricted,
+    Skip,
+    Trading,
+)
 from lotwise.store.journal import Journal
 from lotwise.strategies.candles import Candles
 from tests.test_engine import CALM, FALL, HOUR, SOL, bars
@@ -131,7 +141,7 @@ CASES = [
         Skip.UNRECONCILED,
         "explain it",
         handled(usdt("-10.00001", 0), moment()),
-        handled(usdt("-10.00001", 0), Reconciled({}, (), at(0)), moment()),
+        handled(usdt("-10.00001", 0), Compared((), Reconciled({}, (), at(0))), moment()),
     ),
     Case(
         Skip.PAIR_BUSY,

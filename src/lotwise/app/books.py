@@ -18,9 +18,9 @@ from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold
 from lotwise.engine.fold import apply, impossible
-from lotwise.engine.records import Deposited, Opened, Reconciled
+from lotwise.engine.records import Compared, Opened
 from lotwise.engine.state import State
-from lotwise.kraken.rest_account import OPEN, OrderInfo
+from lotwise.kraken.rest_account import OPEN, OrderFate
 from lotwise.store.journal import JournalError, read
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.reconcile import Reconciler
@@ -126,7 +126,7 @@ def going_on(path: Path, place: Place) -> str:
     return " ".join(filter(None, (f"lotwise run --live --journal {path}", place.options)))
 
 
-async def asked_after(state: State, account: Account) -> dict[str, OrderInfo]:
+async def asked_after(state: State, account: Account) -> dict[str, OrderFate]:
     """What Kraken knows now of the orders that are open in our books, by client id; those without Kraken's id
     are left out. One call, and one for each that is open no more. Raises Refused, NoAnswer."""
     waiting = {info.txid: info for info in await account.open_orders()} if state.orders else {}
@@ -158,12 +158,11 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
     foreign = dict(state.reconciled.foreign) if state.reconciled else {}
     for _ in range(ROUNDS):
         found = await reconciler.compare()
-        reports = [event for event in found.events if not isinstance(event, Deposited | Reconciled)]
+        reports = [event for event in found.events if not isinstance(event, Compared)]
         for event in found.events:
-            if isinstance(event, Deposited):
-                left[event.amount.asset] = event.amount.number
-            elif isinstance(event, Reconciled):
-                foreign = event.foreign
+            if isinstance(event, Compared):
+                left = {moved.amount.asset: moved.amount.number for moved in event.left}
+                foreign = event.agreed.foreign
             elif not isinstance(event, Fill) or impossible(state, event) is None:
                 apply(state, event)  # type: ignore[arg-type]
         if not reports:
@@ -214,7 +213,7 @@ async def _orders(before: list[OrderState], state: State, account: Account) -> l
     return rows
 
 
-async def _ours(before: OrderState, state: State, account: Account, theirs: dict[str, OrderInfo]) -> OrderRow:
+async def _ours(before: OrderState, state: State, account: Account, theirs: dict[str, OrderFate]) -> OrderRow:
     order, now = before.order, state.order(before.order.client_id)
     info = theirs.get(before.venue_id or "")
     if before.venue_id is None:
@@ -232,7 +231,7 @@ async def _ours(before: OrderState, state: State, account: Account, theirs: dict
     return OrderRow(*head, info.status, True, "Kraken knows more: the run books that at its next look")
 
 
-async def _named(client_id: str, made: Time, account: Account) -> OrderInfo | None:
+async def _named(client_id: str, made: Time, account: Account) -> OrderFate | None:
     """An order by our name for it, among those that wait and those that ended."""
     since = Time(max(0, made - MARGIN))
     waiting = await account.open_orders(client_id)

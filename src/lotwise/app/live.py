@@ -275,8 +275,11 @@ async def _after(keeper: Bookkeeper | None, work: Callable[[], Coroutine[Any, An
     await work()
 
 
-def _ours(state: State, client_id: str) -> bool:
-    return client_id in state.orders or client_id in state.ended
+def _ours(state: State, client_id: object, venue_id: object) -> str | None:
+    if isinstance(client_id, str):
+        return client_id if state.find(client_id) else None
+    waiting = (name for name, known in state.orders.items() if known.venue_id == venue_id is not None)
+    return next(waiting, None)
 
 
 def _fees(engine: Engine, listings: Mapping[str, Listed], symbol: str) -> tuple[Decimal, Decimal]:

@@ -1,7 +1,7 @@
 """The engine: `handle(event)` is the one function to read. It decides, applies its own records to
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -29,6 +29,7 @@ from lotwise.engine.fold import impossible
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
+    Compared,
     Decided,
     Deposited,
     Elapsed,
@@ -40,7 +41,6 @@ from lotwise.engine.records import (
     MarketUpdate,
     Panic,
     Passed,
-    Reconciled,
     Record,
     Repeated,
     Rescue,
@@ -114,7 +114,9 @@ class Engine(Seller):
                 source = self._rules_told(event)
             case Deposited():
                 source = self._moved(event)
-            case Restricted() | Reconciled() | Unexplained() | Impossible():
+            case Compared():
+                source = self._compared(event)
+            case Restricted() | Unexplained() | Impossible():
                 source = iter([self._write(event)])
             case Panic():
                 source = self._panic(event)
@@ -350,14 +352,24 @@ class Engine(Seller):
             yield from self._free(symbol, told.time)
 
     def _moved(self, moved: Deposited) -> Iterator[Record]:
-        """Money came or left without our doing. More than was free cannot have left, unless the
-        exchange's books are not ours."""
+        """Money came or left without our doing."""
+        yield self._write(self._too_much(moved) or moved)
+
+    def _compared(self, told: Compared) -> Iterator[Record]:
+        """What was free when the books were compared may be held for an order by now: then they are
+        compared again."""
+        short = [trouble for moved in told.left if (trouble := self._too_much(moved))]
+        records: Sequence[Record] = short or told.records
+        for record in records:
+            yield self._write(record)
+
+    def _too_much(self, moved: Deposited) -> Unexplained | None:
+        """More than was free cannot have left, unless the exchange's books are not ours."""
         left = self.state.ledger.free(moved.amount.asset) + moved.amount
-        if left.number < 0:
-            why = f"{-moved.amount} left, but only {left - moved.amount} was free here"
-            yield self._write(Unexplained(left, why, moved.time))
-        else:
-            yield self._write(moved)
+        if left.number >= 0:
+            return None
+        why = f"{-moved.amount} left, but only {left - moved.amount} was free here"
+        return Unexplained(left, why, moved.time)
 
 
 def entry_price(plan: Plan, liquidity: Liquidity, market: Market, quote: Quote) -> Decimal:

@@ -132,6 +132,20 @@ class Reconciled:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """The exchange's books and ours agree once this is booked: what left of ours, and what was counted in.
+    All or nothing: a row of the exchange's ledger that was counted in is not looked at again."""
+
+    left: tuple[Deposited, ...]
+    agreed: Reconciled
+
+    @property
+    def records(self) -> "tuple[Deposited | Reconciled, ...]":
+        """What is booked of it, in order."""
+        return *self.left, self.agreed
+
+
+@dataclass(frozen=True, slots=True)
 class Unexplained:
     """The exchange's books and ours differ: nothing is entered until that is explained."""
 
@@ -174,7 +188,7 @@ class Impossible:
     time: Time
 
 
-Notice = Reconciled | Unexplained | Restricted | Impossible
+Notice = Unexplained | Restricted | Impossible
 """What is only to be written down and remembered."""
 
 
@@ -185,7 +199,9 @@ class Elapsed:
     time: Time
 
 
-Event = MarketUpdate | Passed | Quote | Report | Listed | Deposited | Notice | Panic | Rescue | Elapsed
+Event = (
+    MarketUpdate | Passed | Quote | Report | Listed | Deposited | Compared | Notice | Panic | Rescue | Elapsed
+)
 
 
 class Skip(StrEnum):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lotwise.domain.market import split_symbol
-from lotwise.domain.values import require
+from lotwise.domain.values import BadField, require
 
 _ALTNAMES = {"BTC": "XBT", "DOGE": "XDG"}
 
@@ -21,8 +21,9 @@ _CODES = {
 }  # fmt: skip
 _ASSETS = {word: asset for words in (_ALTNAMES, _CODES) for asset, word in words.items()}
 
-SUFFIXES = frozenset("FSMBPT")
-"""What may stand behind a balance's code and a dot: .F flexible, .S staked, and so on."""
+FLEXIBLE = ".F"
+"""Behind a balance's code: a part of the asset that earns and is spent all the same (Kraken support, 2024; on
+its way out since 2025-11-13). Other endings (.S staked, .M, .B, .P, .T) are bound, and stay apart."""
 
 # Pairs of old assets whose key is made of their codes; XDGUSD and XBTAUD, say, are not among them.
 _BASES_BY_CODED_QUOTE = {
@@ -56,13 +57,8 @@ class PairNames:
 
 
 def asset_from_kraken(code: str) -> str:
-    """Our name of an asset code or altname, whatever its suffix: XXBT, XBT and XBT.F are BTC.
-
-    A suffixed balance is the same asset but not all of it can be sold: only .F counts for trades.
-    """
-    name, dot, suffix = code.partition(".")
-    if dot and suffix not in SUFFIXES:
-        name = code
+    """Our name of an asset code or altname: XXBT, XBT and XBT.F are BTC, DOT.S is an asset of its own."""
+    name = code.removesuffix(FLEXIBLE)
     return _ASSETS.get(name, name)
 
 
@@ -85,6 +81,14 @@ def pair_names(symbol: str) -> PairNames:
 _IRREGULAR = {pair_names(symbol).rest_key: symbol for symbol in _KEYED_BY_CODES}
 # Cut by its ending it would be XRPRL/USD; RLUSD as an ending would make ME/RLUSD of MERL/USD.
 _IRREGULAR["XRPRLUSD"] = "XRP/RLUSD"
+
+
+def symbol_or_name(name: str) -> str:
+    """Our symbol of a pair, or Kraken's name of one that is none of ours."""
+    try:
+        return symbol_from_kraken(name)
+    except BadField:
+        return name
 
 
 def symbol_from_kraken(name: str) -> str:

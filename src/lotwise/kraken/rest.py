@@ -6,7 +6,7 @@ percentages of AssetPairs are JSON numbers with a fraction, as Kraken has them. 
 documentation of 2026-05-27 and answers of November 2025.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -177,9 +177,19 @@ def percent(rate: Decimal) -> float:
     return float(EXACT.scaleb(rate, 2))
 
 
-def listing_of(payload: Mapping[str, Any], read: date) -> Listing:
+def decimals_of(payload: Mapping[str, Mapping[str, Any]], assets: Container[str]) -> dict[str, int]:
+    """With how many decimals Kraken keeps the balances of these assets, as Assets tells it."""
+    told = {asset_from_kraken(code): row for code, row in payload.items()}
+    return {asset: int(row["decimals"]) for asset, row in told.items() if asset in assets}
+
+
+def listing_of(payload: Mapping[str, Any], read: date, decimals: Mapping[str, int] | None = None) -> Listing:
     """The rules that an entry of AssetPairs lists, as observed on the day it was read. BadField when it
-    names no minimum: such a pair (a dark pool's, say) cannot be traded by these rules."""
+    names no minimum: such a pair (a dark pool's, say) cannot be traded by these rules.
+
+    Of a coin that is kept with fewer `decimals` than a pair's volumes have, what is bought comes rounded, and
+    all of it could not be sold (PENGU in 2025-05: 39148.13654 bought, 39148.1365 there, its stop refused;
+    Kraken support's advice to freqtrade #11765 is the smaller of the two)."""
     for name in ("wsname", "ordermin"):
         require(name in payload, name, "is missing in AssetPairs")
     base, quote = (asset_from_kraken(part) for part in str(payload["wsname"]).split("/"))
@@ -188,11 +198,16 @@ def listing_of(payload: Mapping[str, Any], read: date) -> Listing:
         f"{base}/{quote}",
         read,
         tick_size=exact(str(tick)),
-        lot_step=Decimal(1).scaleb(-int(payload["lot_decimals"])),
+        lot_step=sellable_step(Decimal(1).scaleb(-int(payload["lot_decimals"])), base, decimals or {}),
         min_quantity=exact(str(payload["ordermin"])),
         min_notional=exact(str(payload.get("costmin", 0))),
         quote_precision=int(payload.get("cost_decimals", WIRE_PRICE_DIGITS)),
     )
+
+
+def sellable_step(lot_step: Decimal, base: str, decimals: Mapping[str, int]) -> Decimal:
+    """The step of quantities that are there in full when they were bought."""
+    return max(lot_step, Decimal(1).scaleb(-decimals[base])) if base in decimals else lot_step
 
 
 def status_of(payload: Mapping[str, Any]) -> MarketStatus:

@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from lotwise.domain.market import FeeSchedule, FeeTier, Liquidity
 from lotwise.domain.orders import OrderType
 from lotwise.domain.values import EXACT, Amount, Side, Time, exact
-from lotwise.kraken.names import asset_from_kraken, asset_to_kraken, pair_names, symbol_from_kraken
+from lotwise.kraken.names import (
+    asset_from_kraken,
+    asset_to_kraken,
+    pair_names,
+    symbol_from_kraken,
+    symbol_or_name,
+)
 from lotwise.kraken.rest import Digits, Payload, asset_decimals, fixed, seconds, time_of
 from lotwise.kraken.rest_orders import FLAGS, Close, Price, price_of
 
@@ -178,6 +184,42 @@ def order_info(txid: str, payload: Mapping[str, Any]) -> OrderInfo:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class OrderFate:
+    """What an order's row says of what became of it, whatever kind of order it is: an account may also have
+    a person's, of kinds and pairs that are none of ours."""
+
+    txid: str
+    cl_ord_id: str | None
+    symbol: str
+    side: Side
+    volume: Decimal
+    opened: Time
+    status: str
+    executed: Decimal
+    closed: Time | None
+    reason: str | None
+    trades: tuple[str, ...]
+
+
+def order_fate(txid: str, payload: Mapping[str, Any]) -> OrderFate:
+    """What one order's payload says of it."""
+    descr, closed = payload["descr"], payload.get("closetm")
+    return OrderFate(
+        txid,
+        payload.get("cl_ord_id"),
+        symbol_or_name(descr["pair"]),
+        Side(descr["type"]),
+        exact(payload["vol"]),
+        time_of(payload["opentm"]),
+        payload["status"],
+        exact(payload["vol_exec"]),
+        None if closed is None else time_of(closed),
+        payload.get("reason"),
+        tuple(payload.get("trades", ())),
+    )
+
+
 def _price_read(text: str) -> Price | None:
     price = price_of(text)
     return None if price == ZERO else price
@@ -185,14 +227,15 @@ def _price_read(text: str) -> Price | None:
 
 @dataclass(frozen=True, slots=True)
 class TradeInfo:
-    """A trade as TradesHistory and QueryTrades tell it; number counts the pair's trades."""
+    """A trade as TradesHistory and QueryTrades tell it; number counts the pair's trades; type: None where
+    Kraken's word is none of ours."""
 
     txid: str
     order_txid: str
     symbol: str
     time: Time
     side: Side
-    type: OrderType
+    type: OrderType | None
     price: Decimal
     cost: Decimal
     fee: Decimal
@@ -206,15 +249,27 @@ NO_POSITION = "TKH2SE-M7IF5-CFI7LT"
 """`postxid` of every spot trade (real answers of 2020 and 2023 show this id, which belongs to nobody)."""
 
 
+_TRADED_AS = {kind: kind.value for kind in OrderType} | {
+    OrderType.STOP_LOSS: "stop market",
+    OrderType.STOP_LOSS_LIMIT: "stop limit",
+    OrderType.TAKE_PROFIT: "touched market",
+    OrderType.TAKE_PROFIT_LIMIT: "touched limit",
+}
+"""What the trades of an order are called: those of a triggered one otherwise than the order (Kraken support,
+"How to interpret Trades history fields", for the export; clients' recorded rows have "stop limit")."""
+_TRADED_BY = {word: kind for kind, word in _TRADED_AS.items()} | {kind.value: kind for kind in OrderType}
+
+
 def trade_payload(trade: TradeInfo, digits: Digits, ledgers: bool = False) -> Payload:
     """One trade of the account."""
+    assert trade.type is not None
     return {
         "ordertxid": trade.order_txid,
         "postxid": NO_POSITION,
         "pair": pair_names(trade.symbol).rest_key,
         "time": seconds(trade.time),
         "type": trade.side.value,
-        "ordertype": trade.type.value,
+        "ordertype": _TRADED_AS[trade.type],
         "price": fixed(trade.price, digits.wire),
         "cost": fixed(trade.cost, digits.cost),
         "fee": fixed(trade.fee, digits.cost),
@@ -233,10 +288,10 @@ def trade_info(txid: str, payload: Mapping[str, Any]) -> TradeInfo:
     return TradeInfo(
         txid,
         payload["ordertxid"],
-        symbol_from_kraken(payload["pair"]),
+        symbol_or_name(payload["pair"]),
         time_of(payload["time"]),
         Side(payload["type"]),
-        OrderType(payload["ordertype"]),
+        _TRADED_BY.get(payload["ordertype"]),
         price,
         cost,
         fee,
@@ -301,12 +356,13 @@ def balance_ex(totals: Mapping[str, tuple[Decimal, Decimal]]) -> Payload:
 
 
 def balances_of(payload: Mapping[str, Any]) -> dict[str, tuple[Decimal, Decimal]]:
-    """(all, held) of each asset in an answer to BalanceEx; suffixed balances (.F and others) stand under
-    their code, for they are not the asset itself."""
-    return {
-        code if "." in code else asset_from_kraken(code): (exact(row["balance"]), exact(row["hold_trade"]))
-        for code, row in payload.items()
-    }
+    """(all, held) of each asset in an answer to BalanceEx."""
+    told: dict[str, tuple[Decimal, Decimal]] = {}
+    for code, row in payload.items():
+        asset = asset_from_kraken(code)
+        total, held = told.get(asset, (ZERO, ZERO))
+        told[asset] = EXACT.add(total, exact(row["balance"])), EXACT.add(held, exact(row["hold_trade"]))
+    return told
 
 
 def trade_balance(equity: Decimal, unexecuted: Decimal) -> Payload:
@@ -350,5 +406,5 @@ def fees_of(payload: Mapping[str, Any], rest_key: str) -> tuple[Decimal, Decimal
     """(maker, taker) fee rates of a pair as fractions, from TradeVolume; a pair without maker fees pays
     the same for both."""
     taker = exact(payload["fees"][rest_key]["fee"])
-    maker = exact(payload.get("fees_maker", {}).get(rest_key, {}).get("fee", taker))
+    maker = exact(((payload.get("fees_maker") or {}).get(rest_key) or {}).get("fee", taker))
     return EXACT.scaleb(maker, -2), EXACT.scaleb(taker, -2)

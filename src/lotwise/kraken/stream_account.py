@@ -266,9 +266,10 @@ def report_of(row: Mapping[str, Any]) -> Accepted | Fill | Canceled | Expired | 
 
 def _fill(row: Mapping[str, Any], client_id: str, time: Time) -> Fill:
     symbol = text(row, "symbol")
-    quote = split_symbol(symbol)[1]
-    fees = rows(row, "fees")
-    fee = Amount(number(fees[0], "qty"), text(fees[0], "asset")) if fees else Amount(Decimal(0), quote)
+    assets = split_symbol(symbol)
+    fees = [Amount(number(told, "qty"), text(told, "asset")) for told in rows(row, "fees")]
+    paid = [fee for fee in fees if fee.asset in assets]  # fee credits are no money
+    fee = paid[0] if paid else Amount(Decimal(0), assets[1])
     return Fill(
         text(row, "exec_id"),
         client_id,
@@ -276,7 +277,7 @@ def _fill(row: Mapping[str, Any], client_id: str, time: Time) -> Fill:
         word(row, "side", Side),
         number(row, "last_price"),
         number(row, "last_qty"),
-        Amount(number(row, "cost"), quote),
+        Amount(number(row, "cost"), assets[1]),
         fee,
         Liquidity.MAKER if text(row, "liquidity_ind") == "m" else Liquidity.TAKER,
         time,

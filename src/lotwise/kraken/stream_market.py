@@ -5,7 +5,7 @@ values; prices and quantities have exactly the pair's decimals, because the book
 them. Shapes: Kraken's documentation of 2026-05-27 and messages recorded in September 2026.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, Inexact
@@ -13,11 +13,11 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from lotwise.domain.market import Listing, Market, MarketStatus
+from lotwise.domain.market import Listing, Market, MarketStatus, split_symbol
 from lotwise.domain.orders import OrderType
 from lotwise.domain.values import EXACT, Side, Time, round_down
 from lotwise.kraken.checksum import Level, book_checksum
-from lotwise.kraken.rest import Digits, asset_info, digits_of
+from lotwise.kraken.rest import Digits, asset_info, digits_of, sellable_step
 from lotwise.kraken.stream import Message, timestamp
 from lotwise.kraken.stream_fields import moment, number, rows, text, whole, word
 
@@ -309,13 +309,14 @@ def pair_row(market: Market, status: MarketStatus) -> Message:
     }
 
 
-def listing_of(row: Mapping[str, Any], observed: date) -> Listing:
-    """The rules of a pair as its row tells them on a day."""
+def listing_of(row: Mapping[str, Any], observed: date, decimals: Mapping[str, int] | None = None) -> Listing:
+    """The rules of a pair as its row tells them on a day; decimals as in rest.listing_of."""
+    symbol = text(row, "symbol")
     return Listing(
-        text(row, "symbol"),
+        symbol,
         observed,
         tick_size=number(row, "price_increment"),
-        lot_step=number(row, "qty_increment"),
+        lot_step=sellable_step(number(row, "qty_increment"), split_symbol(symbol)[0], decimals or {}),
         min_quantity=number(row, "qty_min"),
         min_notional=number(row, "cost_min"),
         quote_precision=whole(row, "cost_precision"),
@@ -326,6 +327,12 @@ def status_of(row: Mapping[str, Any]) -> MarketStatus:
     """Which new orders a pair takes; OFFLINE for every word that means none and is not ours."""
     known = text(row, "status")
     return MarketStatus(known) if known in set(MarketStatus) else MarketStatus.OFFLINE
+
+
+def decimals_of(data: Mapping[str, Any], assets: Container[str]) -> dict[str, int]:
+    """With how many decimals Kraken keeps those of these assets that the instrument channel tells of."""
+    told = rows(data, "assets") if "assets" in data else ()
+    return {row["id"]: whole(row, "precision") for row in told if row.get("id") in assets}
 
 
 def asset_row(asset: str) -> Message:

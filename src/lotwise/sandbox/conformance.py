@@ -27,7 +27,7 @@ class Permission(StrEnum):
     MODIFY = "modify-trades"
     CLOSE = "close-trades"
     QUERY_LEDGER = "query-ledger"
-    WEBSOCKETS = "access-websockets"
+    WEBSOCKETS = "create-ws-token"
     WITHDRAW = "withdraw-funds"
 
 

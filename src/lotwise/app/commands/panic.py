@@ -25,7 +25,7 @@ from lotwise.engine.state import State
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import ticker_of
-from lotwise.kraken.rest_account import OPEN, OrderInfo
+from lotwise.kraken.rest_account import OPEN, OrderFate
 from lotwise.store.journal import JournalError
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
@@ -120,7 +120,7 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
         raise Problem(f"{path} is of a run on paper, and no run answers: nothing to stop", UNAVAILABLE)
     cancels: list[dict[str, Any]] = []
     sales: list[Sale] = []
-    infos: dict[str, OrderInfo] = {}
+    infos: dict[str, OrderFate] = {}
     unasked = None
     if word in (Extent.ORDERS, Extent.FLATTEN):
         if listener(path) is None:
@@ -136,7 +136,7 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
     return Preview(word, str(path), opened.mode, state.trading.value, cancels, sales, unasked)
 
 
-async def _meanwhile(state: State, place: Place) -> tuple[dict[str, OrderInfo], str | None]:
+async def _meanwhile(state: State, place: Place) -> tuple[dict[str, OrderFate], str | None]:
     """What became of the open orders of a run that is not on, as Kraken says now; or why it was not asked."""
     try:
         key = load_credentials()
@@ -149,7 +149,7 @@ async def _meanwhile(state: State, place: Place) -> tuple[dict[str, OrderInfo], 
         return {}, trouble(no, place).seen
 
 
-def _held(state: State, infos: Mapping[str, OrderInfo]) -> dict[str, Decimal]:
+def _held(state: State, infos: Mapping[str, OrderFate]) -> dict[str, Decimal]:
     """What is held of each pair, with what Kraken's orders bought and sold beyond our books."""
     held = {symbol: holding.position.quantity for symbol, holding in state.holdings.items()}
     for name, info in infos.items():

@@ -10,11 +10,11 @@ from lotwise.domain.orders import Fill
 from lotwise.domain.values import Amount, Time
 from lotwise.kraken.rest_account import (
     LedgerInfo,
-    OrderInfo,
+    OrderFate,
     TradeInfo,
     balances_of,
     ledger_info,
-    order_info,
+    order_fate,
     trade_info,
 )
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
@@ -22,6 +22,10 @@ from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 PAGE = 50
 MOST_PAGES = 40
 """More rows than 2,000 since the last look are not read: the look-up then has no answer."""
+
+EACH_TRADE = {"consolidate_taker": "false"}
+"""Else Kraken tells the trades that a taker made at once as one (its default, documentation of 2026-05-27),
+and it may have another id than those that its streams tell."""
 
 Row = TypeVar("Row")
 
@@ -34,31 +38,32 @@ class Account:
         self._ask = partial(rest.private, urgent=urgent)
 
     async def balances(self) -> dict[str, Amount]:
-        """All of each asset, set aside for orders or not; suffixed balances (.F and others) are not it."""
+        """All of each asset, set aside for orders or not."""
         told = await self._ask("BalanceEx")
         read = _formed(lambda: balances_of(told))
-        return {asset: Amount(total, asset) for asset, (total, _) in read.items() if "." not in asset}
+        return {asset: Amount(total, asset) for asset, (total, _) in read.items()}
 
-    async def open_orders(self, client_id: str | None = None) -> list[OrderInfo]:
+    async def open_orders(self, client_id: str | None = None) -> list[OrderFate]:
         """The orders that wait, with the ids of their trades; of one client id only when it is given."""
         named = {} if client_id is None else {"cl_ord_id": client_id}
         told = await self._ask("OpenOrders", {"trades": "true", **named})
-        return _formed(lambda: [order_info(txid, row) for txid, row in told["open"].items()])
+        return _formed(lambda: [order_fate(txid, row) for txid, row in told["open"].items()])
 
-    async def closed_orders(self, since: Time, client_id: str | None = None) -> list[OrderInfo]:
+    async def closed_orders(self, since: Time, client_id: str | None = None) -> list[OrderFate]:
         """The orders that ended since a time."""
         named = {} if client_id is None else {"cl_ord_id": client_id}
-        asked = {"trades": "true", "start": str(since // 1000), "closetime": "close", **named}
-        return await self._pages("ClosedOrders", asked, "closed", order_info)
+        asked = {"trades": "true", "start": str(since // 1000), "closetime": "close", **EACH_TRADE, **named}
+        return await self._pages("ClosedOrders", asked, "closed", order_fate)
 
-    async def order(self, txid: str) -> OrderInfo:
+    async def order(self, txid: str) -> OrderFate:
         """One order by Kraken's id."""
-        told = await self._ask("QueryOrders", {"txid": txid, "trades": "true"})
-        return _formed(lambda: order_info(txid, told[txid]))
+        told = await self._ask("QueryOrders", {"txid": txid, "trades": "true", **EACH_TRADE})
+        return _formed(lambda: order_fate(txid, told[txid]))
 
     async def trades(self, since: Time) -> list[TradeInfo]:
         """The account's trades since a time."""
-        return await self._pages("TradesHistory", {"start": str(since // 1000)}, "trades", trade_info)
+        asked = {"start": str(since // 1000), **EACH_TRADE}
+        return await self._pages("TradesHistory", asked, "trades", trade_info)
 
     async def trades_named(self, txids: tuple[str, ...]) -> list[TradeInfo]:
         """Trades by their ids, at most 20 in one call."""
@@ -96,7 +101,7 @@ class Lists:
         self._only = only
         self._asked: dict[str, asyncio.Future[Any]] = {}
 
-    async def find(self, client_id: str) -> OrderInfo | None:
+    async def find(self, client_id: str) -> OrderFate | None:
         """The order among those that wait and those that ended; None when neither list has it."""
         account = self._account
         for name, ask in (
@@ -105,13 +110,13 @@ class Lists:
         ):
             for info in await self._once(name, ask):
                 if info.cl_ord_id == client_id:
-                    found: OrderInfo = info
+                    found: OrderFate = info
                     return found
         return None
 
-    async def order(self, txid: str) -> OrderInfo:
+    async def order(self, txid: str) -> OrderFate:
         """One order by Kraken's id."""
-        found: OrderInfo = await self._once(txid, partial(self._account.order, txid))
+        found: OrderFate = await self._once(txid, partial(self._account.order, txid))
         return found
 
     async def trades(self) -> list[TradeInfo]:

@@ -10,14 +10,14 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from lotwise.domain.market import MarketStatus, Quote
+from lotwise.domain.market import MarketStatus, Quote, split_symbol
 from lotwise.domain.orders import RejectionKind
 from lotwise.domain.values import BadField, Time
 from lotwise.engine.records import Listed
 from lotwise.kraken.errors import rejection_of
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.names import pair_names
-from lotwise.kraken.rest import listing_of, server_time_of, status_of, ticker_of
+from lotwise.kraken.rest import decimals_of, listing_of, server_time_of, status_of, ticker_of
 from lotwise.kraken.rest_account import fees_of
 from lotwise.kraken.stream import Malformed
 from lotwise.kraken.stream_fields import rows
@@ -27,8 +27,11 @@ from lotwise.venues.kraken.socket import SocketClosed
 from lotwise.venues.kraken.stream import Line
 
 READS = frozenset({"query-funds", "query-open-trades", "query-closed-trades", "query-ledger"})
-TRADES = frozenset({"modify-trades", "close-trades", "access-websockets"})
-"""Kraken's words for what a key may do (GetApiKeyInfo, 2026-03-11; the words of its key page)."""
+TRADES = frozenset({"modify-trades", "close-trades"})
+STREAMS = "create-ws-token"
+"""Kraken's words for what a key may do (GetApiKeyInfo, 2026-03-11; the words of its key page). Most public
+clients have this word for the last one, one list has the other."""
+ALSO_STREAMS = "access-websockets"
 
 SKEW = 2_000
 """Milliseconds that our clock may be off Kraken's: orders carry a deadline of five seconds."""
@@ -145,7 +148,8 @@ class KeyInfo:
     @property
     def lacks(self) -> frozenset[str]:
         """What a live run needs and the key may not."""
-        return (READS | TRADES) - self.permissions
+        streams = frozenset() if ALSO_STREAMS in self.permissions else {STREAMS}
+        return (READS | TRADES | streams) - self.permissions
 
 
 async def key_info(rest: Rest) -> KeyInfo:
@@ -201,6 +205,7 @@ async def pairs(rest: Rest, symbols: Iterable[str], now: Time) -> dict[str, List
     told: dict[str, Mapping[str, Any]] = {}
     for first in range(0, len(wanted), ASKED_AT_ONCE):
         told |= await _asset_pairs(rest, wanted[first : first + ASKED_AT_ONCE])
+    decimals = await _decimals(rest, told) if told else {}
     fees = await account_fees(rest, list(told))
     today = datetime.fromtimestamp(now / 1000, tz=UTC).date()
     lowest = SINCE_JULY_2026.tiers[0]
@@ -208,10 +213,18 @@ async def pairs(rest: Rest, symbols: Iterable[str], now: Time) -> dict[str, List
     for symbol, row in told.items():
         maker, taker = fees.get(symbol, (lowest.maker_fee, lowest.taker_fee))
         try:
-            result[symbol] = Listed(listing_of(row, today), maker, taker, now, status_of(row))
+            result[symbol] = Listed(listing_of(row, today, decimals), maker, taker, now, status_of(row))
         except (KeyError, TypeError, ValueError):
             raise NoAnswer(f"AssetPairs: the rules of {symbol} have not Kraken's form") from None
     return result
+
+
+async def _decimals(rest: Rest, symbols: Iterable[str]) -> dict[str, int]:
+    told = await rest.public("Assets")
+    try:
+        return decimals_of(told, {split_symbol(symbol)[0] for symbol in symbols})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise NoAnswer("Assets: the answer has not Kraken's form") from None
 
 
 async def _asset_pairs(rest: Rest, symbols: list[str]) -> dict[str, Mapping[str, Any]]:

@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from lotwise.domain.market import Candle, Market, Quote
+from lotwise.domain.market import Candle, Market, Quote, split_symbol
 from lotwise.domain.values import EPOCH, BadField, Time
 from lotwise.engine.ports import Brackets
 from lotwise.engine.records import Bracket, Event, Listed, MarketUpdate
 from lotwise.kraken.stream import Malformed, Message, Request
 from lotwise.kraken.stream_channels import BEST, subscribe
 from lotwise.kraken.stream_fields import number, rows, text
-from lotwise.kraken.stream_market import MINUTE, bar_of, listing_of, status_of, system_of
+from lotwise.kraken.stream_market import MINUTE, bar_of, decimals_of, listing_of, status_of, system_of
 from lotwise.strategies.candles import TIMEFRAMES
 from lotwise.strategies.indicators import day_swing
 from lotwise.strategies.strategy import Strategy
@@ -91,6 +91,7 @@ class LiveFeed:
         self._history = History(watched.symbols, watched.waits.bar, rest, self._gathering.fill)
         self._quotes: dict[str, Quote] = {}
         self._ruled: set[str] = set()
+        self._decimals: dict[str, int] = {}
         self._touched: dict[str, tuple[Decimal, Bracket]] = {}
         self._system = ""
 
@@ -216,6 +217,7 @@ class LiveFeed:
         now, told, data = self._clock(), list[Event](), message.get("data")
         if not isinstance(data, Mapping):
             raise Malformed("instrument data is no object")
+        self._decimals |= decimals_of(data, {split_symbol(symbol)[0] for symbol in self._windows})
         for row in rows(data, "pairs"):
             symbol = text(row, "symbol")
             if symbol not in self._windows:
@@ -234,7 +236,7 @@ class LiveFeed:
             self._outlet.put(told)
 
     def _listed(self, symbol: str, row: Mapping[str, Any], now: Time) -> Listed:
-        listing = listing_of(row, datetime.fromtimestamp(now // 1000, tz=UTC).date())
+        listing = listing_of(row, datetime.fromtimestamp(now // 1000, tz=UTC).date(), self._decimals)
         maker_fee, taker_fee = self._outlet.fees(symbol)
         Market(
             symbol,

@@ -13,14 +13,16 @@ from decimal import Decimal
 from lotwise.domain.orders import ENDED, Fill, OrderState, Status
 from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.fold import impossible
-from lotwise.engine.records import Deposited, Event, Reconciled, Unexplained
+from lotwise.engine.records import Compared, Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import LedgerInfo, TradeInfo
 from lotwise.venues.kraken.account import fill_of
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
 ZERO = Decimal(0)
-KINDS_OF_TRADES = frozenset({"trade", "spend", "receive"})
+OF_TRADES = "trade"
+"""The kind of a ledger row that has a trade's id. What is bought and sold in Kraken's app (spend, receive)
+is no trade of its lists."""
 
 
 @dataclass(slots=True)
@@ -113,7 +115,7 @@ class Reconciler:
         """Trades of ours among these rows that we do not know yet; None when a strange trade may be ours."""
         state, known = self._state, _our_trades(self._state)
         seen = set() if state.reconciled is None else set(state.reconciled.seen)
-        strange = {row.refid for row in rows if row.kind in KINDS_OF_TRADES and row.ledger_id not in seen}
+        strange = {row.refid for row in rows if row.kind == OF_TRADES and row.ledger_id not in seen}
         if state.reconciled is None or not strange - known:
             return []
         trades = await self._named(strange - known)
@@ -151,6 +153,7 @@ class Reconciler:
         result = Reconciliation()
         moved = _foreign_moves(rows, _our_trades(state), done)
         foreign: dict[str, Decimal] = {}
+        left: list[Deposited] = []
         for asset, number in beyond.items():
             before = (
                 number if done is None and number >= 0 else (done.foreign.get(asset, ZERO) if done else ZERO)
@@ -161,16 +164,15 @@ class Reconciler:
             elif number < 0 and EXACT.add(state.ledger.free(asset).number, number) < 0:
                 result.differences[asset] = number  # it cannot have left while our books hold it for orders
             elif number < 0:
-                result.events.append(Deposited(Amount(number, asset), now))
+                left.append(Deposited(Amount(number, asset), now))
             foreign[asset] = max(number, ZERO)
-        if result.differences:
-            result.events.clear()  # all or nothing: what is told now must not be told again
-        else:
+        if not result.differences:
             last = max((row.time for row in rows), default=done.time if done else now)
             seen = tuple(sorted(row.ledger_id for row in rows))
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
             if changed or state.unexplained is not None:
-                result.events.append(Reconciled(foreign, seen, max(last, done.time if done else last)))
+                agreed = Reconciled(foreign, seen, max(last, done.time if done else last))
+                result.events.append(Compared(tuple(left), agreed))
         return result
 
 

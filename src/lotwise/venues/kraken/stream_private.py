@@ -1,8 +1,9 @@
 """An account's stream: what becomes of our orders, as it happens.
 
-Laws: an order that does not carry a client id of ours is not ours, whatever it does; a number missing in
-`sequence` ends the connection, since a fill may be missing with it. What happened while nobody listened is
-not told here: the snapshot holds the open orders and the last 50 trades, all else is for reconciliation.
+Laws: a row that carries neither a client id of ours nor Kraken's id of an order of ours is not ours,
+whatever it tells; a number missing in `sequence` ends the connection, since a fill may be missing with it.
+What happened while nobody listened is not told here: the snapshot holds the open orders and the last 50
+trades, all else is for reconciliation.
 Shapes: Kraken's documentation of 2026-05-27; a snapshot's number was 1 (recorded 2026-04-11) and 120
 (2024-05-18), so it is where counting begins, whatever it is.
 """
@@ -28,11 +29,12 @@ OPEN = frozenset({OrderStatus.PENDING_NEW, OrderStatus.NEW, OrderStatus.PARTIALL
 
 @dataclass(frozen=True, slots=True)
 class AccountOutlet:
-    """Where an account's stream tells, and what it asks. ours: whether an order of this client id is one;
+    """Where an account's stream tells, and what it asks. ours: the client id of an order of ours, by that id
+    and Kraken's; a row may have the latter alone (Kraken's documentation: updates may leave the first out);
     moved: a row of the account's ledger, whoever caused it; `connected` and `lost` as of a stream."""
 
     put: Callable[[list[Event]], None]
-    ours: Callable[[str], bool]
+    ours: Callable[[object, object], str | None]
     moved: Callable[[BalanceChange], None] = lambda change: None
     connected: Callable[[], None] = lambda: None
     lost: Callable[[str], None] = lambda why: None
@@ -101,11 +103,11 @@ class PrivateStream:
     def _reports(self, kind: Kind, told: Sequence[Mapping[str, Any]]) -> list[Event]:
         events: list[Event] = []
         for row in told:
-            client_id = row.get("cl_ord_id")
-            if not isinstance(client_id, str) or not self._outlet.ours(client_id):
+            client_id = self._outlet.ours(row.get("cl_ord_id"), row.get("order_id"))
+            if client_id is None:
                 self.foreign += 1
                 continue
-            report = _report(kind, row)
+            report = _report(kind, {**row, "cl_ord_id": client_id})
             if report is not None:
                 events.append(report)
         return events

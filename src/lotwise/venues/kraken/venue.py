@@ -28,11 +28,11 @@ from lotwise.domain.orders import (
     Status,
     TimedOut,
 )
-from lotwise.domain.values import Time
+from lotwise.domain.values import EXACT, Time
 from lotwise.engine.records import Cancel, Command, Event, Impossible, Submit
 from lotwise.engine.state import State
 from lotwise.kraken.errors import rejection_of
-from lotwise.kraken.rest_account import CANCELED, CLOSED, EXPIRED, OrderInfo
+from lotwise.kraken.rest_account import CANCELED, CLOSED, EXPIRED, OrderFate
 from lotwise.kraken.rest_orders import order_parameters
 from lotwise.venues.kraken.account import Account, Lists, fill_of
 from lotwise.venues.kraken.pace import Pace
@@ -177,7 +177,7 @@ class KrakenVenue:
             info = await lists.order(known.venue_id)
         return [] if info is None else await self.told(known, info, account)
 
-    async def told(self, known: OrderState, info: OrderInfo, account: Account | None = None) -> list[Event]:
+    async def told(self, known: OrderState, info: OrderFate, account: Account | None = None) -> list[Event]:
         """What an order's own row tells beyond what we know: that it was taken, its fills, its end. The end
         is told only together with all fills that the row counts."""
         client_id, events = known.order.client_id, list[Event]()
@@ -188,7 +188,9 @@ class KrakenVenue:
         filled = known.filled
         trades = await (account or self.account).trades_named(missing)
         for trade in sorted(trades, key=lambda trade: trade.time):
-            if trade.order_txid == info.txid and trade.txid not in have:
+            # Trades that Kraken tells as one here, and one by one elsewhere, are not counted twice.
+            fits = EXACT.add(filled, trade.volume) <= info.executed
+            if trade.order_txid == info.txid and trade.txid not in have and fits:
                 events.append(fill_of(trade, client_id))
                 filled += trade.volume
         if filled >= info.executed:
