@@ -19,7 +19,7 @@ from lotwise.domain.orders import (
     TimedOut,
 )
 from lotwise.engine.codec import decode
-from lotwise.engine.records import Deposited, Record, Submit
+from lotwise.engine.records import Corrected, Deposited, Record, Submit
 from lotwise.store.journal import Row
 
 REPORTS = (Sent, Accepted, Rejected, Fill, Canceled, Expired, TimedOut, ProvenAbsent)
@@ -42,14 +42,14 @@ class Noted:
 
 
 class Shadow:
-    """All orders that the journal knows, ended or not; `outside`: money that came or left, by asset;
-    `transitions` counts which report met which state. Raises KeyError for a step that the table has not."""
+    """All orders that the journal knows, ended or not; `outside`: money that came or left beside what was told
+    of trades, by asset; `transitions` counts which report met which state. Raises KeyError for a step that the table has not."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.orders: dict[str, Noted] = {}
         self.outside: dict[str, Decimal] = {}
         self.transitions: Counter[tuple[str, str]] = Counter()
-        kinds = {kind.__name__ for kind in (*REPORTS, Submit, Deposited)}
+        kinds = {kind.__name__ for kind in (*REPORTS, Submit, Corrected, Deposited)}
         for row in rows:
             if row.kind in kinds:
                 self.note(decode(row.kind, row.body))
@@ -59,7 +59,7 @@ class Shadow:
         """Take in the next record."""
         if isinstance(record, Submit):
             self.orders[record.order.client_id] = Noted(record.order)
-        elif isinstance(record, Deposited):
+        elif isinstance(record, Corrected | Deposited):
             asset = record.amount.asset
             self.outside[asset] = self.outside.get(asset, ZERO) + record.amount.number
         elif isinstance(record, REPORTS):

@@ -15,10 +15,10 @@ from lotwise.app.terminal import UNAVAILABLE, Problem
 from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import EXACT, Amount, Side, Time, plain
 from lotwise.engine.codec import decode, fold
-from lotwise.engine.records import Deposited
+from lotwise.engine.records import Corrected, Deposited
 from lotwise.engine.state import State
 from lotwise.kraken.rest import rfc3339
-from lotwise.ledger.postings import OURS, Posting, deposit, settlement
+from lotwise.ledger.postings import OURS, Posting, correction, deposit, settlement
 from lotwise.store.journal import Row
 
 TRADES = (
@@ -46,11 +46,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A trade or a move of money to or from outside, as it was booked. number: its row in the journal; order
-    and earned (in quote, fees included): of a trade."""
+    """A trade, what the exchange booked of one otherwise than told, or a move of money to or from outside, as
+    it was booked. number: its row in the journal; order and earned (in quote, fees included): of a trade."""
 
     number: int
-    what: Fill | Deposited
+    what: Fill | Corrected | Deposited
     order: OrderState | None = None
     earned: Decimal = Decimal(0)
 
@@ -61,13 +61,13 @@ def booked(rows: Iterable[Row]) -> Iterator[Booked]:
     for row in rows:
         before = state.totals.realised_pnl
         fold(state, row.kind, row.body)
-        if row.kind not in (Fill.__name__, Deposited.__name__):
+        if row.kind not in (Fill.__name__, Corrected.__name__, Deposited.__name__):
             continue
         record = decode(row.kind, row.body)
         if isinstance(record, Fill):
             earned = EXACT.subtract(state.totals.realised_pnl, before)
             yield Booked(row.number, record, state.order(record.client_id), earned)
-        elif isinstance(record, Deposited):
+        elif isinstance(record, Corrected | Deposited):
             yield Booked(row.number, record)
 
 
@@ -76,7 +76,7 @@ def trades(moves: Iterable[Booked]) -> Table:
     rows = []
     for move in moves:
         fill, order = move.what, move.order
-        if isinstance(fill, Deposited):
+        if not isinstance(fill, Fill):
             continue
         assert order is not None, f"{fill} is of no order"
         earned = plain(move.earned) if fill.side is Side.SELL else ""
@@ -96,6 +96,8 @@ def ledger(moves: Iterable[Booked]) -> Table:
         what, time = move.what, rfc3339(move.what.time)
         if isinstance(what, Fill):
             kind, reference, entry = "trade", what.trade_id, settlement(what)
+        elif isinstance(what, Corrected):
+            kind, reference, entry = "correction", what.trade_id, correction(what.amount)
         else:
             kind = "deposit" if what.amount.number > 0 else "withdrawal"
             reference, entry = f"row-{move.number}", deposit(what.amount)
@@ -116,7 +118,8 @@ def _posted(posting: Posting, totals: dict[str, Decimal]) -> tuple[str, str, str
 
 def tax(moves: Iterable[Booked], paper: bool) -> Table:
     """One row for each trade and each move to or from outside: what was given, what came, the fee beside
-    both. The first move of a run is what it was given to trade with."""
+    both. The first move of a run is what it was given to trade with. What came of a trade otherwise than
+    told is a row of its own."""
     note = "made up: a paper run" if paper else "lotwise on Kraken"
     rows = []
     for number, move in enumerate(moves):
@@ -131,9 +134,16 @@ def tax(moves: Iterable[Booked], paper: bool) -> Table:
             continue
         came = what.amount.number > 0
         sides = (nothing, _cells(what.amount)) if came else (_cells(-what.amount), nothing)
-        words = f"{'given to the run' if not number else 'came' if came else 'left'} ({note})"
-        rows.append((date, *sides[0], *sides[1], *nothing, *nothing, "", words, ""))
+        rows.append((date, *sides[0], *sides[1], *nothing, *nothing, "", f"{_words(what, number)} ({note})", ""))
     return Table(TAX, rows)
+
+
+def _words(move: Corrected | Deposited, number: int) -> str:
+    """What a move of money is called; number: 0 is a run's first."""
+    came = move.amount.number > 0
+    if isinstance(move, Corrected):
+        return f"{'less' if came else 'more'} taken for trade {move.trade_id} than told"
+    return "given to the run" if not number else "came" if came else "left"
 
 
 def _cells(amount: Amount) -> tuple[str, str]:

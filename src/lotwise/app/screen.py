@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from types import TracebackType
 
 import numpy as np
@@ -26,9 +27,10 @@ from lotwise.app.summary import (
 )
 from lotwise.domain.market import MarketStatus, Quote
 from lotwise.domain.orders import Canceled, Expired, Fill, ProvenAbsent, Purpose, Rejected, TimedOut
-from lotwise.domain.values import EXACT, Time, plain
+from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import (
+    Corrected,
     Decided,
     Deposited,
     Freed,
@@ -43,6 +45,7 @@ from lotwise.engine.records import (
     Unexplained,
 )
 from lotwise.engine.state import Holding, State
+from lotwise.kraken.rest import asset_decimals
 
 LATEST = 8
 REDRAW_SECONDS = 0.1
@@ -235,6 +238,8 @@ def describe(record: Record, state: State) -> str:
     if isinstance(record, Deposited):
         moved = "came" if record.amount.number > 0 else "left"
         return f"{record.amount} {moved}"
+    if isinstance(record, Corrected) and not _is_rounding(record.amount):
+        return f"trade {record.trade_id} was booked otherwise than told: {record.amount}"
     if isinstance(record, Listed):
         least = plain(record.listing.min_quantity)
         return f"{record.listing.symbol}: the exchange's minimum is {least}"
@@ -242,6 +247,11 @@ def describe(record: Record, state: State) -> str:
         against = ", against its listing" if record.evidence.contradicts else ""
         return f"{record.symbol}: learned a higher minimum from a refusal{against}"
     return ""
+
+
+def _is_rounding(amount: Amount) -> bool:
+    """Whether so little came of rounding: of a trade's amount and its fee half a unit each at the most."""
+    return abs(amount.number) <= Decimal(1).scaleb(-asset_decimals(amount.asset))
 
 
 def _end(record: Canceled | Expired | TimedOut | ProvenAbsent, state: State) -> str:

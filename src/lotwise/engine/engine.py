@@ -353,23 +353,27 @@ class Engine(Seller):
 
     def _moved(self, moved: Deposited) -> Iterator[Record]:
         """Money came or left without our doing."""
-        yield self._write(self._too_much(moved) or moved)
+        yield self._write(self._too_much(moved.amount, moved.time) or moved)
 
     def _compared(self, told: Compared) -> Iterator[Record]:
         """What was free when the books were compared may be held for an order by now: then they are
         compared again."""
-        short = [trouble for moved in told.left if (trouble := self._too_much(moved))]
+        sums: dict[str, Amount] = {}
+        for moved in (*told.corrected, *told.left):
+            asset = moved.amount.asset
+            sums[asset] = moved.amount + sums.get(asset, Amount(Decimal(0), asset))
+        now = max((moved.time for moved in told.left), default=told.agreed.time)
+        short = [trouble for amount in sums.values() if (trouble := self._too_much(amount, now))]
         records: Sequence[Record] = short or told.records
         for record in records:
             yield self._write(record)
 
-    def _too_much(self, moved: Deposited) -> Unexplained | None:
+    def _too_much(self, moved: Amount, time: Time) -> Unexplained | None:
         """More than was free cannot have left, unless the exchange's books are not ours."""
-        left = self.state.ledger.free(moved.amount.asset) + moved.amount
+        left = self.state.ledger.free(moved.asset) + moved
         if left.number >= 0:
             return None
-        why = f"{-moved.amount} left, but only {left - moved.amount} was free here"
-        return Unexplained(left, why, moved.time)
+        return Unexplained(left, f"{-moved} left, but only {left - moved} was free here", time)
 
 
 def entry_price(plan: Plan, liquidity: Liquidity, market: Market, quote: Quote) -> Decimal:

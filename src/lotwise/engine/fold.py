@@ -29,6 +29,7 @@ from lotwise.domain.orders import (
 from lotwise.domain.values import EXACT, Side, Time, ratio_up, round_up, steps_up
 from lotwise.engine.records import (
     Cancel,
+    Corrected,
     Decided,
     Deposited,
     Extent,
@@ -55,6 +56,7 @@ from lotwise.ledger.postings import (
     Ledger,
     Overdrawn,
     Unbalanced,
+    correction,
     deposit,
     post,
     release,
@@ -83,6 +85,8 @@ def _take_in(state: State, record: Record) -> None:
             state.run_id = record.run_id
         case Deposited():
             _deposit(state, record)
+        case Corrected():
+            _correct(state, record)
         case Decided():
             _decide(state, record)
         case Repeated():
@@ -149,12 +153,30 @@ def _deposit(state: State, record: Deposited) -> None:
             if state.day_equity is not None:
                 state.day_equity = _in_proportion(state.day_equity, worth, amount.number)
         return
-    symbol, left = f"{amount.asset}/{state.stake}", state.ledger.total(amount.asset).number
+    _recount(state, amount.asset, Decimal(0))
+
+
+def _correct(state: State, record: Corrected) -> None:
+    """A trade was booked otherwise than told: no deposit, and no gain by itself."""
+    state.ledger = post(state.ledger, correction(record.amount))
+    _recount(state, record.amount.asset, max(record.amount.number, Decimal(0)))
+
+
+def _recount(state: State, asset: str, more: Decimal) -> None:
+    """A holding when so many coins came without a price, or some left, or both: it is never more than what is
+    ours. What came costs nothing."""
+    symbol = f"{asset}/{state.stake}"
     holding = state.holdings.get(symbol)
-    if holding is not None and left < holding.position.quantity:
-        holding.position = after_withdrawal(holding.position, left)
-        if not left:
-            del state.holdings[symbol]
+    if holding is None:
+        return
+    position, ours = holding.position, state.ledger.total(asset).number
+    left = min(EXACT.add(position.quantity, more), ours)
+    if left < position.quantity:
+        holding.position = after_withdrawal(position, left)
+    else:
+        holding.position = replace(position, quantity=left)
+    if not left:
+        del state.holdings[symbol]
 
 
 def _in_proportion(height: Decimal, worth: Decimal, moved: Decimal) -> Decimal:

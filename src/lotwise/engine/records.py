@@ -132,17 +132,29 @@ class Reconciled:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrected:
+    """The exchange's ledger has so much more of an asset (below zero: less) for a trade of ours than it told:
+    balances have other decimals than trades, and a fee may be taken otherwise than told."""
+
+    amount: Amount
+    trade_id: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
-    """The exchange's books and ours agree once this is booked: what left of ours, and what was counted in.
-    All or nothing: a row of the exchange's ledger that was counted in is not looked at again."""
+    """The exchange's books and ours agree once this is booked: what left of ours, what was counted in, and
+    what came of our trades beside what was told, what came before what went. All or nothing: a row of the
+    exchange's ledger that was counted in is not looked at again."""
 
     left: tuple[Deposited, ...]
     agreed: Reconciled
+    corrected: tuple[Corrected, ...] = ()
 
     @property
-    def records(self) -> "tuple[Deposited | Reconciled, ...]":
+    def records(self) -> "tuple[Corrected | Deposited | Reconciled, ...]":
         """What is booked of it, in order."""
-        return *self.left, self.agreed
+        return *self.corrected, *self.left, self.agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +360,7 @@ class Freed:
 Record = (
     Opened
     | Deposited
+    | Corrected
     | Decided
     | Repeated
     | Submit

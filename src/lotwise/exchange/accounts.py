@@ -1,7 +1,9 @@
 """The books of the accounts, and what each of them may look back upon.
 
 Laws: every change of a balance is an entry that sums to zero and a row that says why; an account's
-balance is the sum of its rows (amount less fee); histories are bounded, the oldest leave first.
+balance is the sum of its rows (amount less fee); an order's hold covers its trades to the last digit, and
+what the decimals of a balance round away is between what is free and the exchange's fees; histories are
+bounded, the oldest leave first.
 """
 
 from collections import deque
@@ -13,8 +15,9 @@ from typing import TypeVar
 
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import EXACT, Amount, Side, Time
-from lotwise.exchange.booking import OpenOrder
+from lotwise.exchange.booking import Change, OpenOrder, changes
 from lotwise.exchange.events import Event
+from lotwise.exchange.house import Decimals
 from lotwise.ledger import postings
 from lotwise.ledger.postings import Entry, Ledger
 
@@ -104,8 +107,9 @@ class Accounts:
     """Every account's ledger and history; `others` and `rounding` are the two strangers on the other side
     of the accounts: the crowd's gain per asset, and what rounding left to nobody."""
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, decimals: Decimals | None = None) -> None:
         self.kept = kept
+        self.decimals = decimals
         self.ledgers: dict[str, Ledger] = {}
         self.histories: dict[str, History] = {}
         self.others: dict[str, Decimal] = {}
@@ -128,7 +132,7 @@ class Accounts:
         """Money from outside; a negative amount leaves, or raises Overdrawn."""
         self.post(account, postings.deposit(amount))
         kind = RowKind.DEPOSIT if amount.number >= 0 else RowKind.WITHDRAWAL
-        self._row(account, amount, Amount(Decimal(0), amount.asset), (now, kind, kind.value))
+        self._row(account, Change(amount.asset, amount.number, Decimal(0)), (now, kind, kind.value))
 
     def settle(self, account: str, venue_id: str, fill: Fill, with_crowd: bool) -> None:
         """Book a fill on its account and on who stands on the other side."""
@@ -136,8 +140,6 @@ class Accounts:
         base, quote = fill.symbol.split("/")
         sign = 1 if fill.side is Side.BUY else -1
         value = EXACT.multiply(fill.price, fill.quantity)
-        got = Amount(_signed(sign, fill.quantity), base)
-        paid = Amount(_signed(-sign, fill.cost.number), quote)
         _grow(self.rounding, quote, _signed(sign, EXACT.subtract(fill.cost.number, value)))
         if with_crowd:
             _grow(self.others, base, _signed(-sign, fill.quantity))
@@ -148,9 +150,11 @@ class Accounts:
         _grow(costs, quote, fill.cost.number)
         while len(history.days) > VOLUME_DAYS:
             del history.days[min(history.days)]
-        for amount in (got, paid):
-            fee = fill.fee if fill.fee.asset == amount.asset else Amount(Decimal(0), amount.asset)
-            self._row(account, amount, fee, (fill.time, RowKind.TRADE, fill.trade_id))
+        for change in changes(fill):
+            entered = self._entered(account, change)
+            # What rounds to nothing has no row (a client's notice of 2026-09, rotki #13038).
+            if entered.amount or entered.fee:
+                self._row(account, entered, (fill.time, RowKind.TRADE, fill.trade_id))
 
     def tell(self, account: str, event: Event) -> None:
         """Put an event on record."""
@@ -160,12 +164,23 @@ class Accounts:
         """Put an order on record at its end."""
         self._own(account).closed.add(closed)
 
-    def _row(self, account: str, amount: Amount, fee: Amount, why: tuple[Time, RowKind, str]) -> None:
+    def _entered(self, account: str, change: Change) -> Change:
+        """A change that was posted to the last digit, in the decimals of its asset's balance."""
+        if self.decimals is None:
+            return change
+        asset = change.asset
+        entered = change.entered(self.decimals(asset), self.ledger(account).free(asset).number)
+        off = Amount(EXACT.subtract(entered.net, change.net), asset)
+        if off.number:
+            self.post(account, postings.correction(off))
+        return entered
+
+    def _row(self, account: str, change: Change, why: tuple[Time, RowKind, str]) -> None:
         history, (now, kind, reference) = self._own(account), why
         self.rows_issued += 1
-        _grow(history.owned, amount.asset, (amount - fee).number)
-        balance = history.owned.get(amount.asset, Decimal(0))
-        row = Row(self.rows_issued, now, kind, amount.asset, amount.number, fee.number, balance, reference)
+        _grow(history.owned, change.asset, change.net)
+        balance = history.owned.get(change.asset, Decimal(0))
+        row = Row(self.rows_issued, now, kind, change.asset, change.amount, change.fee, balance, reference)
         history.rows.add(row)
 
     def _own(self, account: str) -> History:

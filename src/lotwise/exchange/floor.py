@@ -70,7 +70,7 @@ class Floor:
         self.issued = issued
         self.now = EPOCH
         self.pairs: dict[str, Pair] = {}
-        self.accounts = Accounts(house.kept)
+        self.accounts = Accounts(house.kept, house.decimals)
         self.open: dict[Key, OpenOrder] = {}
         self.keys: dict[str, Key] = {}
         """Of the open orders, by venue id."""

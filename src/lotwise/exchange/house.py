@@ -16,6 +16,9 @@ from lotwise.domain.values import EXACT, require, require_exact
 Fees = Callable[[str, Market, Mapping[str, Decimal]], Market]
 """The market with an account's own fees, by the account and its 30-day trade costs per quote asset."""
 
+Decimals = Callable[[str], int]
+"""Of an asset's balance."""
+
 
 class Matching(StrEnum):
     """What is known of a market: candles only, or every order in its book."""
@@ -28,12 +31,14 @@ class Matching(StrEnum):
 class HouseRules:
     """volume_share: the part of a candle's volume that waiting orders of one pair may take together (None:
     they fill whole); max_open_orders: per account and pair (None: no limit); fees: see Fees (None: those
-    of the market); kept: rows of each kind that an account's history keeps. Raises BadField."""
+    of the market); decimals: with how many of them an asset's balance is kept (None: trades are booked to the
+    last digit); kept: rows of each kind that an account's history keeps. Raises BadField."""
 
     matching: Matching = Matching.CANDLE
     volume_share: Decimal | None = None
     max_open_orders: int | None = None
     fees: Fees | None = None
+    decimals: Decimals | None = None
     kept: int = 10_000
 
     def __post_init__(self) -> None:

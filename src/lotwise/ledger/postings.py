@@ -111,6 +111,11 @@ def deposit(amount: Amount) -> Entry:
     return Entry(move(amount, EXTERNAL, FREE))
 
 
+def correction(amount: Amount) -> Entry:
+    """By how much the exchange's books of a trade differ from what it told (below zero: it took more)."""
+    return Entry(move(amount, FEES, FREE))
+
+
 def reserve(order: Order) -> Entry:
     """Set aside what the order may cost."""
     return Entry(move(order.reserve, FREE, held(order.client_id)))

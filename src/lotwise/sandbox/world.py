@@ -24,6 +24,7 @@ from lotwise.exchange.tape import BARS_KEPT
 from lotwise.kraken.fees import FEE_SCHEDULES
 from lotwise.kraken.listings import LISTINGS
 from lotwise.kraken.reference import reference_price
+from lotwise.kraken.rest import asset_decimals
 from lotwise.markets import DEFAULT_TIERS, Markets
 from lotwise.sandbox.account import DOLLARS
 from lotwise.sandbox.history import Past, made_up, share_of, tell
@@ -188,7 +189,7 @@ class World:
 
 def house_of(tariff: Tariff) -> HouseRules:
     """How the exchange is run."""
-    return HouseRules(matching=Matching.BOOK, fees=tariff)
+    return HouseRules(matching=Matching.BOOK, fees=tariff, decimals=asset_decimals)
 
 
 def habits(base: str, quote: str) -> CrowdSettings:
