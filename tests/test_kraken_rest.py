@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from lotwise.domain.market import FeeAsset, Liquidity, Market, MarketStatus
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce
 from lotwise.domain.values import Amount, BadField, Side, Time
-from lotwise.kraken import limits, rest, rest_account, rest_orders
+from lotwise.kraken import limits, rest, rest_account, rest_money, rest_orders
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.limits import Counter, Verification, charge, level_at, trading_cost
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import Digits, fixed
-from lotwise.kraken.rest_account import LedgerInfo, OrderInfo, TradeInfo
+from lotwise.kraken.rest_account import OrderInfo, TradeInfo
+from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.kraken.rest_orders import Close, Offset, new_order, price_of, priced
 
 D = Decimal
@@ -150,7 +151,7 @@ def test_trades_have_the_shape_of_the_stored_ones() -> None:
 
 
 def test_trade_balance_has_the_names_of_the_stored_one_but_a_margin_level() -> None:
-    ours = rest_account.trade_balance(D(5), D(1))
+    ours = rest_money.trade_balance(D(5), D(1))
     assert set(payload("spot_trade_balance")) - set(ours) == {"ml"}
     assert ours["eb"] == ours["mf"] == "5.0000"
 
@@ -207,18 +208,18 @@ def test_a_trade_and_a_ledger_row_read_as_they_were_written() -> None:
     written = on_the_wire(rest_account.trade_payload(trade, DIGITS, ledgers=True))
     assert rest_account.trade_info(trade.txid, written) == trade
     row = LedgerInfo("L1", "T1", NOW, "trade", Amount(D("-0.123456789012"), "BTC"), D("0.1"), D(7))
-    assert rest_account.ledger_info("L1", on_the_wire(rest_account.ledger_payload(row))) == row
+    assert rest_money.ledger_info("L1", on_the_wire(rest_money.ledger_payload(row))) == row
 
 
 def test_balances_read_as_they_were_written_and_staked_ones_stay_apart() -> None:
     totals = {"BTC": (D("1.5"), D("0.5")), "USD": (D("0.00001"), D(0))}
-    assert rest_account.balances_of(rest_account.balance_ex(totals)) == totals
-    assert rest_account.balance({"USD": D("0.00001"), "SOL": D(1)}) == {
+    assert rest_money.balances_of(rest_money.balance_ex(totals)) == totals
+    assert rest_money.balance({"USD": D("0.00001"), "SOL": D(1)}) == {
         "ZUSD": "0.00001",
         "SOL": "1.0000000000",
     }
     held = {"balance": "1.5", "hold_trade": "0.5"}
-    assert rest_account.balances_of(dict.fromkeys(("ADA", "ADA.F", "ADA.S"), held)) == {
+    assert rest_money.balances_of(dict.fromkeys(("ADA", "ADA.F", "ADA.S"), held)) == {
         "ADA": (D(3), D(1)),
         "ADA.S": (D("1.5"), D("0.5")),
     }
@@ -261,16 +262,16 @@ def test_the_fate_of_an_order_is_read_whatever_order_it_is() -> None:
 
 
 def test_fees_read_as_they_were_written() -> None:
-    told = rest_account.trade_volume(D(2600), SINCE_JULY_2026, ("BTC/USD",))
-    assert rest_account.fees_of(told, "XXBTZUSD") == (D("0.003"), D("0.006"))
+    told = rest_money.trade_volume(D(2600), SINCE_JULY_2026, ("BTC/USD",))
+    assert rest_money.fees_of(told, "XXBTZUSD") == (D("0.003"), D("0.006"))
     entry = told["fees"]["XXBTZUSD"]
     assert (entry["nextfee"], entry["tiervolume"], entry["nextvolume"]) == (
         "0.3800",
         "2501.0000",
         "10001.0000",
     )
-    assert "fees" not in rest_account.trade_volume(D(0), SINCE_JULY_2026, ())
-    top = rest_account.trade_volume(D(10**9), SINCE_JULY_2026, ("BTC/USD",))["fees"]["XXBTZUSD"]
+    assert "fees" not in rest_money.trade_volume(D(0), SINCE_JULY_2026, ())
+    top = rest_money.trade_volume(D(10**9), SINCE_JULY_2026, ("BTC/USD",))["fees"]["XXBTZUSD"]
     assert (top["nextfee"], top["nextvolume"]) == (None, None)
 
 

@@ -19,6 +19,7 @@ from lotwise.ledger.postings import (
     Overdrawn,
     Posting,
     Unbalanced,
+    correction,
     deposit,
     held,
     move,
@@ -161,3 +162,11 @@ def test_a_fee_that_rose_is_paid_from_what_is_free_and_then_from_other_holds() -
     with pytest.raises(Overdrawn):
         dear = replace(BUY, fee=amount("9 USDT"))
         post(books, top_up(books, dear))
+
+
+def test_what_was_booked_otherwise_than_told_is_between_us_and_the_fees() -> None:
+    changes = deposit(amount("50 USDT")), correction(amount("-0.3 USDT")), correction(amount("0.1 USDT"))
+    ledger = posted(*changes)
+    assert (ledger.free("USDT"), ledger.balance("fees", "USDT")) == (amount("49.8 USDT"), amount("0.2 USDT"))
+    with pytest.raises(Overdrawn):
+        post(ledger, correction(amount("-50 USDT")))

@@ -116,6 +116,11 @@ def status(made: World, name: str = "abc-1") -> Status:
     return made.state.order(name).status
 
 
+def of(made: World, name: str = "abc-1") -> str:
+    """Kraken's id of an order."""
+    return made.state.order(name).venue_id or ""
+
+
 def theirs(made: World) -> list[str]:
     """Every order that ever reached the exchange, by our name for it."""
     exchange = made.theirs.core.exchange
@@ -146,6 +151,31 @@ def test_only_an_error_that_proves_it_rejects() -> None:
         assert no.rejection.text == "EGeneral:Invalid arguments:volume minimum not met"
 
     assert status(world(scenario)) is Status.REJECTED
+
+
+@pytest.mark.parametrize(
+    "at_once", [{"type": OrderType.MARKET, "price": None}, {"time_in_force": TimeInForce.IOC}]
+)
+def test_what_is_over_at_once_is_looked_up_should_no_stream_tell(at_once: dict[str, Any]) -> None:
+    async def scenario(made: World) -> None:
+        await made.submit(replace(buy(price="101"), **at_once))
+        assert status(made) is Status.OPEN
+        await made.settle(5)
+
+    made = world(scenario)
+    assert status(made) is Status.FILLED and len(made.state.order("abc-1").fills) == 1
+
+
+def test_what_a_stream_told_meanwhile_is_not_asked_for() -> None:
+    async def scenario(made: World) -> None:
+        asked: list[str] = []
+        await made.submit(replace(buy(price="101"), time_in_force=TimeInForce.IOC))
+        made.fold(await made.venue.told(made.state.order("abc-1"), await made.venue.account.order(of(made))))
+        made.network.sent = lambda endpoint, _: asked.append(endpoint)
+        await made.settle(60)
+        assert asked == []
+
+    world(scenario)
 
 
 @pytest.mark.parametrize("trouble", ["answer_lost", "server_error", "garbage"])

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from random import Random
 
 from lotwise.domain.market import MarketStatus
-from lotwise.domain.values import EXACT, Amount, Time, amount
+from lotwise.domain.values import EXACT, Amount, Time, amount, round_up
 from lotwise.exchange.book_matcher import BookMatcher
 from lotwise.exchange.crowd import STEP, Crowd, CrowdSettings, Take
 from lotwise.exchange.dice import Dice
@@ -16,6 +16,7 @@ from lotwise.exchange.exchange import Exchange as Matching
 from lotwise.exchange.paths import Walk
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.reference import reference_price
+from lotwise.kraken.rest import asset_decimals
 from lotwise.kraken.signature import credentials
 from lotwise.ledger.postings import Overdrawn, deposit, post
 from lotwise.sandbox.changes import Change, Fees, Money, Pair, Rules, System, carry_out
@@ -74,6 +75,8 @@ class Exchange:
         match act.kind:
             case "hand order" | "hand trade":
                 self._by_hand(symbol, act.kind == "hand order", now, random)
+            case "hand cancel" | "hand amend":
+                self._meddle(act.kind == "hand cancel", now, random)
             case "deposit":
                 self._change(Money(ACCOUNT, f"{random.randint(1, 50)} USDT"), now)
             case "withdrawal":
@@ -136,13 +139,38 @@ class Exchange:
             asked |= {"type": "buy", "ordertype": "market"}
         self.core.command(HAND_KEY.key, "AddOrder", asked, now)
 
+    def _meddle(self, cancels: bool, now: Time, random: Random) -> None:
+        """A person takes one of the client's orders off, or buys less by it (a stop made smaller stays so:
+        nothing tells of it)."""
+        told = self.core.command(HAND_KEY.key, "OpenOrders", {}, now)
+        rows = told["open"].items() if isinstance(told, dict) else ()  # else the key has asked too often
+        theirs = [(txid, row) for txid, row in rows if not row["cl_ord_id"].startswith(HAND)]
+        if not cancels:
+            theirs = [(txid, row) for txid, row in theirs if row["descr"]["type"] == "buy"]
+        if not theirs:
+            return
+        txid, row = random.choice(theirs)
+        if cancels:
+            self.core.command(HAND_KEY.key, "CancelOrder", {"txid": txid}, now)
+        else:
+            least = (Decimal(row["vol"]) + Decimal(row["vol_exec"])) / 2
+            smaller = round_up(least, Decimal("0.00000001"))
+            self.core.command(HAND_KEY.key, "AmendOrder", {"txid": txid, "order_qty": f"{smaller:f}"}, now)
+
+
+def _few_of_the_quote(asset: str) -> int:
+    """As many decimals as Kraken keeps of dollars and euros: what trades cost comes rounded."""
+    return 4 if asset == "USDT" else asset_decimals(asset)
+
 
 def opened(seed: int, now: Time) -> Exchange:
     """The exchange at its first moment."""
     listings = Listings(seed, quotes=("USDT",))
     tariff, start = Tariff(listings.schedule()), Time(now - EARLIER)
-    known = listings.markets()
-    exchange = Matching({symbol: known[symbol] for symbol in SYMBOLS}, house=house_of(tariff))
+    known, house = listings.markets(), house_of(tariff)
+    if seed % 3 == 0:
+        house = replace(house, decimals=_few_of_the_quote)
+    exchange = Matching({symbol: known[symbol] for symbol in SYMBOLS}, house=house)
     for number, symbol in enumerate(SYMBOLS):
         exchange.live(symbol, _crowd(symbol, seed * len(SYMBOLS) + number, start))
     core = Core(exchange, Settings(seed))

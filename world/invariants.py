@@ -54,9 +54,9 @@ LATE_MOMENT = 35_000
 RULES_TRAVEL = 90_000
 """Milliseconds after a change of the rules in which an order may still go by those before it."""
 
-MISSED_WITHIN = 150_000
-"""Milliseconds without trouble after which money that is gone without a reason is missed: a minute to the
-next comparison, then three that find the same."""
+MISSED_WITHIN = 180_000
+"""Milliseconds without trouble after which money that is gone without a reason is missed: the next
+comparison, then three that find the same, each of up to half a minute where calls wait for their turn."""
 
 AT_THE_NEXT_BAR = (Listed, Panic, ProvenAbsent, Rejected, Restricted, TimedOut)
 """What lets an exit be ordered anew, but not at once."""

@@ -38,8 +38,9 @@ HEALING = 10 * MINUTE
 LAST_ENTRY = 4 * MINUTE
 """So long into the healing phase entries go on; then what is held is sold."""
 
-ON_ITS_WAY, MOST_WAITS = 15_000, 20
-"""Milliseconds in which news reach the client when all is well; so many beats are waited for them at most."""
+ON_ITS_WAY, MOST_WAITS = 75_000, 40
+"""Milliseconds in which news reach the client when all is well, and what a trade came to there is compared;
+so many beats are waited for them at most."""
 
 LATE_BARS = 2
 """Bars within which an exit that is due by time is over when nothing stands in its way."""

@@ -42,8 +42,9 @@ class Noted:
 
 
 class Shadow:
-    """All orders that the journal knows, ended or not; `outside`: money that came or left beside what was told
-    of trades, by asset; `transitions` counts which report met which state. Raises KeyError for a step that the table has not."""
+    """All orders that the journal knows, ended or not; `outside`: money that came or left beside what was
+    told of trades, by asset; `transitions` counts which report met which state. Raises KeyError for a step
+    that the table has not."""
 
     def __init__(self, rows: list[Row]) -> None:
         self.orders: dict[str, Noted] = {}

@@ -21,6 +21,8 @@ assumes, less the time that a look-up takes."""
 KINDS = (
     "hand order",
     "hand trade",
+    "hand cancel",
+    "hand amend",
     "deposit",
     "withdrawal",
     "maintenance",
@@ -36,6 +38,10 @@ ENDS = {"maintenance": "open", "pair": "open", "stop": "lift"}
 
 UNEXPLAINED = 0.2
 """The share of scenarios in which money is gone without a reason."""
+
+
+SOME = 0.01
+"""The least rate of each trouble with orders: a scenario is to have some of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ class Weather:
             return {kind: rate(most) for kind in kinds}
 
         reads = Rates(**drawn(TROUBLES, 0.1) | {"banned": rate(0.01), "latency": 0.5 * random.random()})
-        orders = Rates(**drawn(TROUBLES, 0.25) | {"banned": rate(0.03), "latency": 2 * random.random()})
+        often = {kind: SOME + most for kind, most in drawn(TROUBLES, 0.25).items()}
+        orders = Rates(**often | {"banned": rate(0.03), "latency": 2 * random.random()})
         streams = {
             kind: StreamRates(**drawn(ON_MESSAGES, most), no_connection=rate(0.5))
             for kind, most in ((PUBLIC, 0.008), (PRIVATE, 0.02))

@@ -40,7 +40,8 @@ from lotwise.engine.records import Command, Event, Record, Rung, Skip
 from lotwise.engine.seller import Seller
 from lotwise.engine.sight import Sight
 from lotwise.engine.state import State
-from lotwise.kraken.rest_account import CLOSED, LedgerInfo, OrderInfo, TradeInfo
+from lotwise.kraken.rest_account import CLOSED, OrderInfo, TradeInfo
+from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.kraken.rest_orders import order_parameters
 from lotwise.store.journal import Journal
 from lotwise.venues.kraken import reconcile as comparing

@@ -15,7 +15,7 @@ from lotwise.app.live import LIVE
 from lotwise.app.operator import listener
 from lotwise.app.terminal import Problem
 from lotwise.domain.orders import Fill, OrderState
-from lotwise.domain.values import Amount, Time, plain
+from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold
 from lotwise.engine.fold import apply, impossible
 from lotwise.engine.records import Compared, Opened
@@ -155,6 +155,7 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
     venue.account = account = _Account(rest)
     reconciler = Reconciler(venue, state, clock)
     left: dict[str, Decimal] = {}
+    corrected: dict[str, Decimal] = {}
     foreign = dict(state.reconciled.foreign) if state.reconciled else {}
     for _ in range(ROUNDS):
         found = await reconciler.compare()
@@ -163,6 +164,9 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
             if isinstance(event, Compared):
                 left = {moved.amount.asset: moved.amount.number for moved in event.left}
                 foreign = event.agreed.foreign
+                for told in event.corrected:
+                    asset, number = told.amount.asset, told.amount.number
+                    corrected[asset] = EXACT.add(corrected.get(asset, ZERO), number)
             elif not isinstance(event, Fill) or impossible(state, event) is None:
                 apply(state, event)  # type: ignore[arg-type]
         if not reports:
@@ -176,6 +180,10 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
         difference = found.differences.get(asset, ZERO)
         other = foreign.get(asset, ZERO)
         words = _meaning(asset, difference, other, left.get(asset, ZERO))
+        if asset in corrected:
+            words += (
+                f"; {plain(corrected[asset])} {asset} of trades came otherwise than told: the run books it"
+            )
         books.assets.append(AssetRow(asset, ours, theirs, other, difference, words))
     return books
 

@@ -134,7 +134,8 @@ def tax(moves: Iterable[Booked], paper: bool) -> Table:
             continue
         came = what.amount.number > 0
         sides = (nothing, _cells(what.amount)) if came else (_cells(-what.amount), nothing)
-        rows.append((date, *sides[0], *sides[1], *nothing, *nothing, "", f"{_words(what, number)} ({note})", ""))
+        words = f"{_words(what, number)} ({note})"
+        rows.append((date, *sides[0], *sides[1], *nothing, *nothing, "", words, ""))
     return Table(TAX, rows)
 
 

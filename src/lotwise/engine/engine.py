@@ -30,6 +30,7 @@ from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
     Compared,
+    Corrected,
     Decided,
     Deposited,
     Elapsed,
@@ -358,12 +359,12 @@ class Engine(Seller):
     def _compared(self, told: Compared) -> Iterator[Record]:
         """What was free when the books were compared may be held for an order by now: then they are
         compared again."""
+        moves: tuple[Corrected | Deposited, ...] = (*told.corrected, *told.left)
         sums: dict[str, Amount] = {}
-        for moved in (*told.corrected, *told.left):
-            asset = moved.amount.asset
-            sums[asset] = moved.amount + sums.get(asset, Amount(Decimal(0), asset))
-        now = max((moved.time for moved in told.left), default=told.agreed.time)
-        short = [trouble for amount in sums.values() if (trouble := self._too_much(amount, now))]
+        for move in moves:
+            asset = move.amount.asset
+            sums[asset] = move.amount + sums.get(asset, Amount(Decimal(0), asset))
+        short = [no for moved in sums.values() if (no := self._too_much(moved, moves[0].time))]
         records: Sequence[Record] = short or told.records
         for record in records:
             yield self._write(record)

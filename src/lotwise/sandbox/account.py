@@ -11,10 +11,11 @@ from lotwise.domain.orders import Fill, OrderType
 from lotwise.domain.values import EXACT, Amount, Side, Time, round_down, steps_down
 from lotwise.exchange.accounts import ClosedOrder, Row
 from lotwise.exchange.booking import OpenOrder
-from lotwise.kraken import rest_account
+from lotwise.kraken import rest_money
 from lotwise.kraken.limits import TOKEN_LIFETIME
 from lotwise.kraken.rest import Payload
-from lotwise.kraken.rest_account import LedgerInfo, TradeInfo, ledger_payload, order_payload, trade_payload
+from lotwise.kraken.rest_account import TradeInfo, order_payload, trade_payload
+from lotwise.kraken.rest_money import LedgerInfo, ledger_payload
 from lotwise.kraken.rest_orders import userref_of
 from lotwise.sandbox.calls import Call, invalid
 from lotwise.sandbox.conformance import Permission
@@ -45,12 +46,12 @@ LEDGER_TYPES = (
 
 def balance(call: Call) -> Payload:
     """Balance."""
-    return rest_account.balance({asset: total for asset, (total, _) in _balances(call).items()})
+    return rest_money.balance({asset: total for asset, (total, _) in _balances(call).items()})
 
 
 def balance_ex(call: Call) -> Payload:
     """BalanceEx."""
-    return rest_account.balance_ex(_balances(call))
+    return rest_money.balance_ex(_balances(call))
 
 
 def trade_balance(call: Call) -> Payload:
@@ -66,7 +67,7 @@ def trade_balance(call: Call) -> Payload:
         for order in desk.exchange.open_orders(call.account)
         if order.order.side is Side.BUY and order.order.price is not None
     )
-    return rest_account.trade_balance(round_down(equity, UNIT), round_down(waiting, UNIT))
+    return rest_money.trade_balance(round_down(equity, UNIT), round_down(waiting, UNIT))
 
 
 def trade_volume(call: Call) -> Payload:
@@ -74,7 +75,7 @@ def trade_volume(call: Call) -> Payload:
     traded = call.desk.exchange.volume(call.account, call.now)
     symbols = call.desk.symbols(call.text("pair")) if call.text("pair") else ()
     volume = _sum(cost for asset, cost in traded.items() if asset in DOLLARS)
-    return rest_account.trade_volume(volume, call.desk.schedule, symbols)
+    return rest_money.trade_volume(volume, call.desk.schedule, symbols)
 
 
 def open_orders(call: Call) -> Payload:

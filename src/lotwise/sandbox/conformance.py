@@ -275,7 +275,12 @@ DOUBTS = (
     "real sells from 2024 to 2026 say fciq.",
     "Ticker, Depth and Trades show prices with at least 5 decimals, as answers of November 2025 do; Depth's "
     "quantities have at least 3 and more where there are more, where Kraken cuts them.",
-    "Balances show at least Kraken's decimals of an asset (4 of USD) and more where there are more.",
+    "Balances show at least Kraken's decimals of an asset (4 of USD) and more where a deposit has more.",
+    "A trade is told with its pair's decimals; the balances and the ledger's rows change in those of the "
+    "assets (4 of USD and EUR), amount and fee each rounded half to even, and what rounds to nothing has "
+    "no row (Kraken support, 2025-05, in freqtrade #11765; a sale of 2017-07 in ccxt #8204: told 68.42692"
+    " less 0.16422, booked 68.4269 less 0.1642; rotki #13038 of 2026-09). Toward zero where what rounding"
+    " up would take is not free: assumed.",
     "A relative price is cut down to the tick (Kraken's notice of September 2017) and told as worked out.",
     "price2 with + or - is taken from the trigger; with # the way that makes the limit easier to fill.",
     "A closed order lies in a range of time (closetime both) when its opening or its closing does.",

@@ -8,15 +8,8 @@ from typing import Any, TypeVar
 from lotwise.domain.market import Liquidity
 from lotwise.domain.orders import Fill
 from lotwise.domain.values import Amount, Time
-from lotwise.kraken.rest_account import (
-    LedgerInfo,
-    OrderFate,
-    TradeInfo,
-    balances_of,
-    ledger_info,
-    order_fate,
-    trade_info,
-)
+from lotwise.kraken.rest_account import OrderFate, TradeInfo, order_fate, trade_info
+from lotwise.kraken.rest_money import LedgerInfo, balances_of, ledger_info
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
 
 PAGE = 50

@@ -16,7 +16,8 @@ from typing import Any
 from lotwise.domain.values import BadField
 from lotwise.kraken.names import asset_from_kraken, pair_names, symbol_from_kraken
 from lotwise.kraken.rest import SYSTEM_WORDS, listing_of, server_time_of, status_of
-from lotwise.kraken.rest_account import balances_of, fees_of, order_info, trade_info
+from lotwise.kraken.rest_account import order_info, trade_info
+from lotwise.kraken.rest_money import balances_of, fees_of
 from lotwise.venues.kraken.rest import Refused, Rest
 
 PUBLIC = ("SystemStatus", "Time", "AssetPairs")

@@ -18,7 +18,7 @@ from lotwise.kraken.errors import rejection_of
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import decimals_of, listing_of, server_time_of, status_of, ticker_of
-from lotwise.kraken.rest_account import fees_of
+from lotwise.kraken.rest_money import fees_of
 from lotwise.kraken.stream import Malformed
 from lotwise.kraken.stream_fields import rows
 from lotwise.kraken.stream_market import system_of

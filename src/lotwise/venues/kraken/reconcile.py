@@ -4,18 +4,26 @@ unexplained stops entries.
 The account may hold money that is not the bot's. For each asset `foreign` is what Kraken has beyond our
 books; it changes only by rows of Kraken's ledger that are not of our trades. Where Kraken has less than our
 books, the owner took of ours: that is told as money that left, if the rows say so, else as unexplained.
+
+A trade is told with its pair's decimals, but its rows have those of the assets (4 of EUR), and its fee may be
+taken otherwise than told: what the rows of a trade of ours come to beside what was booked is told as well.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
 
+from lotwise.domain.market import split_symbol
 from lotwise.domain.orders import ENDED, Fill, OrderState, Status
 from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.fold import impossible
-from lotwise.engine.records import Compared, Deposited, Event, Reconciled, Unexplained
+from lotwise.engine.records import Compared, Corrected, Deposited, Event, Reconciled, Unexplained
 from lotwise.engine.state import State
-from lotwise.kraken.rest_account import LedgerInfo, TradeInfo
+from lotwise.kraken.rest import asset_decimals
+from lotwise.kraken.rest_account import TradeInfo
+from lotwise.kraken.rest_money import LedgerInfo
+from lotwise.ledger.postings import OURS, settlement
 from lotwise.venues.kraken.account import fill_of
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
@@ -144,14 +152,16 @@ class Reconciler:
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
         """Kraken's totals against ours, what was foreign before, and what came or went since."""
         state, done, now = self._state, self._state.reconciled, self._clock()
+        corrected, moved = _moves(rows, state, now)
         ours = {asset: state.ledger.total(asset).number for asset in state.ledger.assets()}
+        for told in corrected:
+            _grow(ours, told.amount)
         theirs = {asset: amount.number for asset, amount in balances.items()}
         beyond = {
             asset: EXACT.subtract(theirs.get(asset, ZERO), ours.get(asset, ZERO))
             for asset in sorted(ours.keys() | theirs.keys() | (done.foreign.keys() if done else set()))
         }
         result = Reconciliation()
-        moved = _foreign_moves(rows, _our_trades(state), done)
         foreign: dict[str, Decimal] = {}
         left: list[Deposited] = []
         for asset, number in beyond.items():
@@ -172,7 +182,7 @@ class Reconciler:
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
             if changed or state.unexplained is not None:
                 agreed = Reconciled(foreign, seen, max(last, done.time if done else last))
-                result.events.append(Compared(tuple(left), agreed))
+                result.events.append(Compared(tuple(left), agreed, tuple(corrected)))
         return result
 
 
@@ -194,13 +204,61 @@ def _our_trades(state: State) -> set[str]:
     return {fill.trade_id for known in every for fill in known.fills}
 
 
-def _foreign_moves(rows: list[LedgerInfo], ours: set[str], done: Reconciled | None) -> dict[str, Decimal]:
-    """The sum of the new rows that are not of our trades, by asset; a fee leaves beside the amount."""
-    moved: dict[str, Decimal] = {}
-    seen = set(done.seen) if done else set()
+def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Corrected], dict[str, Decimal]]:
+    """What the rows that are new say: what our trades came to beside what was booked, what came before what
+    went; and by asset the sum of all that is not of our trades. Where a trade took more than is free here,
+    Kraken gave what is foreign: it lets nobody have what our orders hold there."""
+    seen = set(state.reconciled.seen) if state.reconciled else set[str]()
+    every = (*state.orders.values(), *state.ended.values())
+    fills = {fill.trade_id: fill for known in every for fill in known.fills}
+    foreign, trades = dict[str, Decimal](), dict[str, Fill]()
     for row in rows:
-        if row.ledger_id in seen or row.refid in ours:
+        if row.ledger_id in seen:
             continue
-        change = EXACT.subtract(row.amount.number, row.fee)
-        moved[row.amount.asset] = EXACT.add(moved.get(row.amount.asset, ZERO), change)
-    return moved
+        fill = fills.get(row.refid)
+        if fill is not None and row.amount.asset in split_symbol(fill.symbol):
+            trades[row.refid] = fill
+        else:
+            _grow(foreign, _net(row))
+    beside = [
+        (amount, trade_id)
+        for trade_id, fill in trades.items()
+        for amount in _beside(fill, [row for row in rows if row.refid == trade_id])
+    ]
+    corrected, free = list[Corrected](), dict[str, Decimal]()
+    for amount, trade_id in sorted(beside, key=lambda found: (-found[0].number, found[1])):
+        there = free.setdefault(amount.asset, state.ledger.free(amount.asset).number)
+        ours = Amount(max(amount.number, EXACT.minus(there)), amount.asset)
+        _grow(free, ours)
+        _grow(foreign, amount - ours)
+        if ours.number:
+            corrected.append(Corrected(ours, trade_id, now))
+    return corrected, foreign
+
+
+def _beside(fill: Fill, rows: list[LedgerInfo]) -> list[Amount]:
+    """What the rows of a trade come to beyond what was booked for it (below zero: less), of base and quote;
+    nothing is known where a row is missing. What rounds to nothing has none (rotki #13038, 2026-09)."""
+    found = []
+    for asset in split_symbol(fill.symbol):
+        there = [_net(row) for row in rows if row.amount.asset == asset]
+        here = [p.amount for p in settlement(fill).postings if p.account.startswith(OURS)]
+        here = [amount for amount in here if amount.asset == asset]
+        half_unit = EXACT.scaleb(Decimal(5), -asset_decimals(asset) - 1)
+        if not there and any(abs(amount.number) > half_unit for amount in here):
+            return []
+        found.append(_sum(there, asset) - _sum(here, asset))
+    return found
+
+
+def _net(row: LedgerInfo) -> Amount:
+    """What a row changed; a fee leaves beside the amount."""
+    return row.amount - Amount(row.fee, row.amount.asset)
+
+
+def _sum(amounts: Iterable[Amount], asset: str) -> Amount:
+    return reduce(Amount.__add__, amounts, Amount(ZERO, asset))
+
+
+def _grow(sums: dict[str, Decimal], amount: Amount) -> None:
+    sums[amount.asset] = EXACT.add(sums.get(amount.asset, ZERO), amount.number)

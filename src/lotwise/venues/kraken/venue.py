@@ -19,6 +19,7 @@ from lotwise.domain.orders import (
     Expired,
     Order,
     OrderState,
+    OrderType,
     ProvenAbsent,
     Purpose,
     Rejected,
@@ -27,6 +28,7 @@ from lotwise.domain.orders import (
     Sent,
     Status,
     TimedOut,
+    TimeInForce,
 )
 from lotwise.domain.values import EXACT, Time
 from lotwise.engine.records import Cancel, Command, Event, Impossible, Submit
@@ -140,6 +142,8 @@ class KrakenVenue:
             told = await self._rest.private("AddOrder", asked, lifetime=DEADLINE, latest=latest)
             venue_id = told["txid"][0]
             if isinstance(venue_id, str) and venue_id:
+                if order.type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC:
+                    self._look_up(order, sent.time)  # it is over by now, should no stream tell of it
                 return [sent, Accepted(client_id, venue_id, self._clock())]
         except Refused as no:
             if no.nothing_was_done:
