@@ -8,10 +8,11 @@ from pathlib import Path
 from lotwise.domain.orders import Accepted, Canceled, Fill, ProvenAbsent, Purpose, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.fold import impossible
-from lotwise.engine.records import Cancel, Compared, Deposited, Reconciled, Unexplained
+from lotwise.engine.records import Cancel, Compared, Corrected, Deposited, Reconciled, Submit, Unexplained
 from lotwise.venues.kraken.inbox import Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler
 from tests.sandbox_client import NOW
+from tests.test_engine import SOL
 from tests.test_happenings import at
 from tests.test_live_orders import World, buy, falls, status
 from tests.test_protection_odd import held, resting
@@ -152,3 +153,19 @@ def test_coins_that_left_while_an_order_held_them_are_booked_when_it_no_longer_d
     assert kraken.log[:3] == [*told.left, told.agreed]
     assert state.ledger.total("SOL").number == stop.order.quantity / 2
     assert state.unexplained is None and state.reconciled == told.agreed
+
+
+def test_a_stop_that_was_refused_for_coins_that_are_not_there_is_placed_when_that_is_known(
+    tmp_path: Path,
+) -> None:
+    kraken = held(tmp_path)
+    state = kraken.engine.state
+    (stop,) = resting(kraken)
+    kraken.tell(Canceled(stop.order.client_id, "User requested", at(2)))
+    holding = state.holdings[SOL]
+    holding.stuck, holding.refusals = "EOrder:Insufficient funds", 3
+    unit = Amount(D("-0.00000001"), "SOL")
+    kraken.log.clear()
+    kraken.tell(Compared((), Reconciled({}, (), at(3)), (Corrected(unit, "T1", at(3)),)))
+    assert [type(record) for record in kraken.log[:2]] == [Corrected, Reconciled]
+    assert any(isinstance(record, Submit) for record in kraken.log)

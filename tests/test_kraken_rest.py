@@ -121,6 +121,7 @@ def test_a_coin_that_is_kept_with_fewer_decimals_is_bought_in_what_can_be_sold_a
         "ordermin": "100", "costmin": "0.45", "tick_size": "0.000001", "status": "online",
     }  # fmt: skip
     told = {"PENGU": {"aclass": "currency", "altname": "PENGU", "decimals": 4, "display_decimals": 4},
+            "PENGU.F": {"aclass": "currency", "altname": "PENGU.F", "decimals": 8},
             "XXBT": {"aclass": "currency", "altname": "XBT", "decimals": 10}, "odd": {}}  # fmt: skip
     decimals = rest.decimals_of(told, {"PENGU", "BTC"})
     assert decimals == {"PENGU": 4, "BTC": 10}

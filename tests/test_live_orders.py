@@ -26,7 +26,7 @@ from lotwise.engine.fold import apply
 from lotwise.engine.records import Cancel, Compared, Deposited, Event, Record, Submit, Try
 from lotwise.engine.state import State
 from lotwise.venues.kraken.rest import Rest
-from lotwise.venues.kraken.venue import KrakenVenue
+from lotwise.venues.kraken.venue import AT_ONCE, KrakenVenue
 from tests.sandbox_client import NOW, Client, client, core
 from world.clock import VirtualLoop, run
 from world.network import Network, Rates
@@ -154,7 +154,9 @@ def test_only_an_error_that_proves_it_rejects() -> None:
 
 
 @pytest.mark.parametrize(
-    "at_once", [{"type": OrderType.MARKET, "price": None}, {"time_in_force": TimeInForce.IOC}]
+    "at_once",
+    [{"type": OrderType.MARKET, "price": None}, *({"time_in_force": word} for word in AT_ONCE)],
+    ids=["market", *AT_ONCE],
 )
 def test_what_is_over_at_once_is_looked_up_should_no_stream_tell(at_once: dict[str, Any]) -> None:
     async def scenario(made: World) -> None:

@@ -13,11 +13,14 @@ import pytest
 from lotwise.domain.orders import Fill, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Compared, Deposited, Unexplained
+from lotwise.kraken.rest_account import TradeInfo
+from lotwise.ledger.postings import deposit, post
+from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.inbox import STRIKES, Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, Reconciliation, unexplained
 from lotwise.venues.kraken.rest import NoAnswer, Refused
 from tests.sandbox_client import NOW
-from tests.test_live_orders import World, buy, status, world
+from tests.test_live_orders import World, buy, falls, status, world
 from world.network import Rates
 
 Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]
@@ -133,6 +136,86 @@ def test_a_fate_that_is_learned_while_the_books_are_read_is_not_taken_for_foreig
         made.fold(found.events)
         await told(made, reconciler)
         assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 10
+
+    reconciled(scenario)
+
+
+def test_a_coin_that_we_never_had_is_not_ours_to_explain() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        ledgers = made.theirs.core.exchange._floor.accounts.ledgers
+        ledgers["a"] = post(ledgers["a"], deposit(amount("5 ADA")))  # no row of the account's ledger tells it
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["ADA"] == 5
+
+    reconciled(scenario)
+
+
+@pytest.mark.parametrize("before", ["BalanceEx", "Ledgers"])
+def test_money_that_comes_during_the_first_comparison_is_foreign_and_no_difference(before: str) -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        asked: list[str] = []
+
+        def comes(endpoint: str, _: object) -> None:
+            asked.append(endpoint)
+            if asked[-1] == before and asked.count("BalanceEx") == 1:
+                made.theirs.core.deposit("a", amount("50 USDT"), made.loop.now())
+                made.network.sent = lambda endpoint, _: None
+
+        made.network.sent = comes
+        assert (await reconciler.compare()).undecided
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["USDT"] == 950
+
+    reconciled(scenario)
+
+
+class Late(Account):
+    """Does not find trades by their ids yet: they are left out, or refused. `found`: from when on it does."""
+
+    def __init__(self, made: World, refuses: bool, found: int) -> None:
+        super().__init__(made.rest)
+        self._now, self._refuses, self._found = made.loop.now, refuses, made.loop.now() + found
+
+    async def trades_named(self, txids: tuple[str, ...]) -> list[TradeInfo]:
+        if self._now() >= self._found or not txids:
+            return await super().trades_named(txids)
+        if self._refuses:
+            raise Refused(("EOrder:Unknown trade",))
+        return []
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_trade_that_is_not_told_yet_is_waited_for_before_it_is_taken_for_foreign(refuses: bool) -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        await made.submit(buy(price="99"))
+        made.venue.account = Late(made, refuses, found=60_000)
+
+        def falls_after_a_look(endpoint: str, _: object) -> None:
+            if endpoint == "BalanceEx":
+                falls(made)
+
+        made.network.sent = falls_after_a_look
+        assert (await reconciler.compare()).undecided
+        await asyncio.sleep(60)
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 10
+
+    assert status(reconciled(scenario)) is Status.FILLED
+
+
+def test_a_trade_that_is_never_told_is_not_waited_for_for_ever() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.venue.account = Late(made, True, found=10**9)
+        by_hand = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "price": "101", "volume": "1"}
+        core, key = made.theirs.core, made.theirs.credentials.key
+        assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
+        assert (await reconciler.compare()).undecided
+        await asyncio.sleep(120)
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 11
 
     reconciled(scenario)
 

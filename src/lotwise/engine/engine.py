@@ -368,6 +368,9 @@ class Engine(Seller):
         records: Sequence[Record] = short or told.records
         for record in records:
             yield self._write(record)
+        for symbol in [] if short else [f"{asset}/{self.plan.quote}" for asset in sums]:
+            if symbol in self.state.holdings:  # what is there now may be sold
+                yield from self._free(symbol, self.state.time)
 
     def _too_much(self, moved: Amount, time: Time) -> Unexplained | None:
         """More than was free cannot have left, unless the exchange's books are not ours."""

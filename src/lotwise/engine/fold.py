@@ -68,7 +68,7 @@ from lotwise.ledger.postings import (
 DAY = 86_400_000
 LOSSES_KEPT = 32  # more of a pair than any guard counts
 
-ENDED_KEPT = 64
+ENDED_KEPT = 256
 """Ended orders stay known for late reports; the oldest leave."""
 
 
@@ -170,6 +170,7 @@ def _recount(state: State, asset: str, more: Decimal) -> None:
     if holding is None:
         return
     position, ours = holding.position, state.ledger.total(asset).number
+    holding.refusals, holding.refused = 0, None  # what was refused was another quantity
     left = min(EXACT.add(position.quantity, more), ours)
     if left < position.quantity:
         holding.position = after_withdrawal(position, left)

@@ -109,7 +109,7 @@ def system_status(status: str, now: Time) -> Payload:
 
 # Decimals and display decimals (Assets, 2024 to 2026); what is not named here has the last.
 _ASSET_DECIMALS = {
-    **dict.fromkeys(("USD", "EUR", "GBP", "CAD", "AUD"), (4, 2)),
+    **dict.fromkeys(("USD", "EUR", "GBP", "CAD", "AUD", "CHF"), (4, 2)),
     **dict.fromkeys(("BTC", "ETH", "SOL", "DOT", "ETC", "REP"), (10, 5)),
     "JPY": (2, 0),
     "DOGE": (8, 2),
@@ -179,7 +179,7 @@ def percent(rate: Decimal) -> float:
 
 def decimals_of(payload: Mapping[str, Mapping[str, Any]], assets: Container[str]) -> dict[str, int]:
     """With how many decimals Kraken keeps the balances of these assets, as Assets tells it."""
-    told = {asset_from_kraken(code): row for code, row in payload.items()}
+    told = {asset_from_kraken(code): row for code, row in payload.items() if "." not in code}
     return {asset: int(row["decimals"]) for asset, row in told.items() if asset in assets}
 
 

@@ -25,6 +25,7 @@ from lotwise.kraken.rest_account import TradeInfo
 from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.ledger.postings import OURS, settlement
 from lotwise.venues.kraken.account import fill_of
+from lotwise.venues.kraken.rest import Refused
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
 ZERO = Decimal(0)
@@ -53,6 +54,7 @@ class Reconciler:
         self._clock = clock
         self._lies: set[str] = set()
         self._trades: dict[str, TradeInfo] = {}
+        self._untold: dict[str, Time] = {}
         self._strangers: set[str] = set()
 
     async def compare(self) -> Reconciliation:
@@ -62,8 +64,11 @@ class Reconciler:
         events += await self._late_trades(since)
         if news := self._news(events):
             return Reconciliation(news)
+        before = await self._venue.account.ledger(since) if self._state.reconciled is None else None
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
+        if before is not None and before != rows:
+            return Reconciliation(undecided=True)  # what came between is in one of the two only
         late = await self._fills_in(rows)
         if news := self._news(late or []):
             return Reconciliation(news)
@@ -138,24 +143,37 @@ class Reconciler:
                 return await self._venue.told(dead[info.cl_ord_id], info)
             if info.cl_ord_id is None or state.find(info.cl_ord_id) is None:
                 self._strangers.add(txid)
-        if len(ours) < len(trades) and any(o.status in UNDECIDED for o in state.orders.values()):
+        undecided = any(o.status in UNDECIDED for o in state.orders.values())
+        if (not ours and self._is_untold(strange - known)) or (len(ours) < len(trades) and undecided):
             return None
         return list[Event](ours)
 
     async def _named(self, txids: set[str]) -> list[TradeInfo]:
-        """Trades by their ids. What a trade was does not change: each is asked for once."""
+        """Trades by their ids. What a trade was does not change: each is asked for until it is told."""
         self._trades = {txid: trade for txid, trade in self._trades.items() if txid in txids}
         new = tuple(sorted(txids - self._trades.keys()))
-        self._trades |= {trade.txid: trade for trade in await self._venue.account.trades_named(new)}
+        try:
+            told = await self._venue.account.trades_named(new)
+        except Refused:
+            told = []  # it knows one of them not, or not yet
+        self._trades |= {trade.txid: trade for trade in told}
         return [self._trades[txid] for txid in sorted(self._trades)]
+
+    def _is_untold(self, txids: set[str]) -> bool:
+        """Whether the list of trades may only be late with one of these; in the end it is none of ours."""
+        now = self._clock()
+        self._untold = {txid: self._untold.get(txid, now) for txid in txids - self._trades.keys()}
+        return any(now - since <= CLOSED_ORDERS_LAG + MARGIN for since in self._untold.values())
 
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
         """Kraken's totals against ours, what was foreign before, and what came or went since."""
         state, done, now = self._state, self._state.reconciled, self._clock()
         corrected, moved = _moves(rows, state, now)
         ours = {asset: state.ledger.total(asset).number for asset in state.ledger.assets()}
+        free = {asset: state.ledger.free(asset).number for asset in ours}
         for told in corrected:
             _grow(ours, told.amount)
+            _grow(free, told.amount)
         theirs = {asset: amount.number for asset, amount in balances.items()}
         beyond = {
             asset: EXACT.subtract(theirs.get(asset, ZERO), ours.get(asset, ZERO))
@@ -169,9 +187,11 @@ class Reconciler:
                 number if done is None and number >= 0 else (done.foreign.get(asset, ZERO) if done else ZERO)
             )
             explained = EXACT.add(before, moved.get(asset, ZERO) if done else ZERO)
-            if number != explained:
+            if asset not in ours:
+                pass  # a coin that we never had: what comes and goes of it is not ours to explain
+            elif number != explained:
                 result.differences[asset] = EXACT.subtract(number, explained)
-            elif number < 0 and EXACT.add(state.ledger.free(asset).number, number) < 0:
+            elif number < 0 and EXACT.add(free[asset], number) < 0:
                 result.differences[asset] = number  # it cannot have left while our books hold it for orders
             elif number < 0:
                 left.append(Deposited(Amount(number, asset), now))
@@ -223,7 +243,9 @@ def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Correc
     beside = [
         (amount, trade_id)
         for trade_id, fill in trades.items()
-        for amount in _beside(fill, [row for row in rows if row.refid == trade_id])
+        for amount in _beside(
+            fill, [row for row in rows if row.refid == trade_id], _units(state, fill.symbol)
+        )
     ]
     corrected, free = list[Corrected](), dict[str, Decimal]()
     for amount, trade_id in sorted(beside, key=lambda found: (-found[0].number, found[1])):
@@ -236,7 +258,16 @@ def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Correc
     return corrected, foreign
 
 
-def _beside(fill: Fill, rows: list[LedgerInfo]) -> list[Amount]:
+def _units(state: State, symbol: str) -> dict[str, Decimal]:
+    """The least amount of each asset of a pair that a balance changes by."""
+    units = {asset: Decimal(1).scaleb(-asset_decimals(asset)) for asset in split_symbol(symbol)}
+    if symbol in state.listed:  # its step knows how many decimals are kept (kraken/rest.py)
+        base = split_symbol(symbol)[0]
+        units[base] = max(units[base], state.listed[symbol].listing.lot_step)
+    return units
+
+
+def _beside(fill: Fill, rows: list[LedgerInfo], units: Mapping[str, Decimal]) -> list[Amount]:
     """What the rows of a trade come to beyond what was booked for it (below zero: less), of base and quote;
     nothing is known where a row is missing. What rounds to nothing has none (rotki #13038, 2026-09)."""
     found = []
@@ -244,8 +275,7 @@ def _beside(fill: Fill, rows: list[LedgerInfo]) -> list[Amount]:
         there = [_net(row) for row in rows if row.amount.asset == asset]
         here = [p.amount for p in settlement(fill).postings if p.account.startswith(OURS)]
         here = [amount for amount in here if amount.asset == asset]
-        half_unit = EXACT.scaleb(Decimal(5), -asset_decimals(asset) - 1)
-        if not there and any(abs(amount.number) > half_unit for amount in here):
+        if not there and any(2 * abs(amount.number) > units[asset] for amount in here):
             return []
         found.append(_sum(there, asset) - _sum(here, asset))
     return found

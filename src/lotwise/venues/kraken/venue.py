@@ -53,6 +53,8 @@ LOOK_AFTER = (2.0, 3.0, 5.0)
 LOOK_EVERY = 20.0
 """Seconds between look-ups of an unknown order: the first ones, then each."""
 
+AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
+
 MARGIN = 60_000
 """Milliseconds before an order was made from which on it is searched: clocks may differ."""
 
@@ -142,7 +144,7 @@ class KrakenVenue:
             told = await self._rest.private("AddOrder", asked, lifetime=DEADLINE, latest=latest)
             venue_id = told["txid"][0]
             if isinstance(venue_id, str) and venue_id:
-                if order.type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC:
+                if order.type is OrderType.MARKET or order.time_in_force in AT_ONCE:
                     self._look_up(order, sent.time)  # it is over by now, should no stream tell of it
                 return [sent, Accepted(client_id, venue_id, self._clock())]
         except Refused as no:
