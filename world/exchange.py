@@ -69,6 +69,9 @@ class Exchange:
     vanished: Decimal = Decimal(0)
     """What is gone without a reason, in USDT."""
 
+    rounded: Decimal = Decimal(0)
+    """What trades may have come to less than they were told as, in USDT, before books are compared."""
+
     def act(self, act: Act, now: Time, random: Random) -> None:
         """Let something happen that is none of the client's doing."""
         symbol = random.choice(SYMBOLS)
@@ -168,7 +171,8 @@ def opened(seed: int, now: Time) -> Exchange:
     listings = Listings(seed, quotes=("USDT",))
     tariff, start = Tariff(listings.schedule()), Time(now - EARLIER)
     known, house = listings.markets(), house_of(tariff)
-    if seed % 3 == 0:
+    rounds = seed % 3 == 0
+    if rounds:
         house = replace(house, decimals=_few_of_the_quote)
     exchange = Matching({symbol: known[symbol] for symbol in SYMBOLS}, house=house)
     for number, symbol in enumerate(SYMBOLS):
@@ -180,7 +184,7 @@ def opened(seed: int, now: Time) -> Exchange:
     _deposit(core, MONEY, start)
     core.advance(now)
     least = {symbol: known[symbol].min_quantity for symbol in SYMBOLS}
-    return Exchange(core, tariff, Truth(core), least)
+    return Exchange(core, tariff, Truth(core), least, rounded=Decimal("0.001") if rounds else Decimal(0))
 
 
 def _deposit(core: Core, money: Iterable[str], now: Time) -> None:

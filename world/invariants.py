@@ -281,7 +281,7 @@ class Invariants:
             self._require("11 by evidence", not dead, now, (noted, taken))
         assets = {asset for symbol in SYMBOLS for asset in symbol.split("/")}
         owned = {asset: truth.moved.get(asset, ZERO) for asset in assets}
-        owned["USDT"] += self._allotment
+        owned["USDT"] += self._allotment + self._exchange.rounded
         # Where the owner took of ours, what was ordered before may be more than is left.
         owned = {asset: number for asset, number in owned.items() if number <= truth.total(asset)}
         for name, waiting in truth.open_orders():
