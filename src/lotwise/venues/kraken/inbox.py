@@ -24,6 +24,10 @@ SOON = 1.0
 AGAIN = 10.0
 """Seconds until the next comparison after a failed or doubtful one."""
 
+LATER = 25.0
+"""Seconds until the next comparison after one that can say nothing before an order's fate is known: the calls
+are left to those who look for it."""
+
 STRIKES = 3
 """A difference that so many comparisons in a row find is none of timing."""
 
@@ -121,9 +125,9 @@ class Bookkeeper:
             elif not found.differences and not found.undecided:
                 self.agreed.set()
                 self._told(None)
-            doubtful = found.differences or found.undecided
             rest = max(SOON, began + EVERY - asyncio.get_running_loop().time())
-            await self._wait(SOON if found.events else AGAIN if doubtful else rest)
+            doubtful = LATER if found.undecided else AGAIN if found.differences else rest
+            await self._wait(SOON if found.events else doubtful)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
