@@ -368,7 +368,7 @@ ZOO = (
     Bug("price needed", "an answer that comes before the first price ends the run", (0,), _price_needed),
     Bug("nonce of a second", "two requests in one second share it", (18,), _nonce_of_a_second),
     Bug("books never compared", "only the stream is believed", (2, 5), _books_never_compared),
-    Bug("an end twice", "what an ended order is told again is booked again", (0, 2, 8, 13, 16), _booked_again),
+    Bug("an end twice", "what an ended order is told again is booked", (0, 2, 8, 13, 16), _booked_again),
     Bug("stale is sent", "an entry may wait for ever", (17,), lambda: [(sending, "FRESH", 3_600_000)]),
     Bug("two percent", "a small difference of the books is none", (2, 22), _two_percent_do_not_matter),
     Bug("brake fails open", "missing money is nothing", (22,), lambda: _fails_open(Skip.UNRECONCILED)),
