@@ -170,10 +170,13 @@ def test_money_that_comes_during_the_first_comparison_is_foreign_and_no_differen
     reconciled(scenario)
 
 
+STRANGE = "EQuery:Unknown trade"
+
+
 class Late(Account):
     """Does not find trades by their ids yet: they are left out, or refused. `found`: from when on it does."""
 
-    def __init__(self, made: World, refuses: bool, found: int) -> None:
+    def __init__(self, made: World, refuses: str, found: int) -> None:
         super().__init__(made.rest)
         self._now, self._refuses, self._found = made.loop.now, refuses, made.loop.now() + found
 
@@ -181,12 +184,12 @@ class Late(Account):
         if self._now() >= self._found or not txids:
             return await super().trades_named(txids)
         if self._refuses:
-            raise Refused(("EOrder:Unknown trade",))
+            raise Refused((self._refuses,))
         return []
 
 
-@pytest.mark.parametrize("refuses", [False, True])
-def test_a_trade_that_is_not_told_yet_is_waited_for_before_it_is_taken_for_foreign(refuses: bool) -> None:
+@pytest.mark.parametrize("refuses", ["", STRANGE])
+def test_a_trade_that_is_not_told_yet_is_waited_for_before_it_is_taken_for_foreign(refuses: str) -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
         await made.submit(buy(price="99"))
@@ -208,7 +211,7 @@ def test_a_trade_that_is_not_told_yet_is_waited_for_before_it_is_taken_for_forei
 def test_a_trade_that_is_never_told_is_not_waited_for_for_ever() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
-        made.venue.account = Late(made, True, found=10**9)
+        made.venue.account = Late(made, STRANGE, found=10**9)
         by_hand = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "price": "101", "volume": "1"}
         core, key = made.theirs.core, made.theirs.credentials.key
         assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
@@ -216,6 +219,21 @@ def test_a_trade_that_is_never_told_is_not_waited_for_for_ever() -> None:
         await asyncio.sleep(120)
         await told(made, reconciler)
         assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 11
+
+    reconciled(scenario)
+
+
+def test_a_refusal_that_says_nothing_of_the_trade_makes_it_no_stranger() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        by_hand = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "price": "101", "volume": "1"}
+        core, key = made.theirs.core, made.theirs.credentials.key
+        assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
+        made.venue.account = Late(made, "EGeneral:Temporary lockout", found=10**9)
+        for _ in range(3):
+            with pytest.raises(Refused):
+                await reconciler.compare()
+            await asyncio.sleep(120)
 
     reconciled(scenario)
 

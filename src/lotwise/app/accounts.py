@@ -17,7 +17,7 @@ from lotwise.domain.values import Time
 from lotwise.engine.records import Opened
 from lotwise.engine.state import State
 from lotwise.kraken.signature import Credentials
-from lotwise.venues.kraken.account import Account
+from lotwise.venues.kraken.account import Account, of_strangers
 from lotwise.venues.kraken.facts import KeyInfo
 from lotwise.venues.kraken.rest import Refused, Rest
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN
@@ -27,9 +27,6 @@ HOME = Path.home() / ".lotwise"
 
 ASKED_AT_ONCE = 20
 """Trades that are asked for by id in one call; the last ones of a journal prove its account."""
-
-STRANGERS = ("EQuery:", "EOrder:", "ETrade:", "EGeneral:Invalid arguments")
-"""How an error begins that may be about ids which are not the account's; which one it is nobody tells."""
 
 
 def lock_of(key: Credentials) -> FileLock:
@@ -96,7 +93,7 @@ async def _has(account: Account, state: State) -> bool:
     try:
         trades = await account.trades_named(tuple(fill.trade_id for fill in fills[-ASKED_AT_ONCE:]))
     except Refused as no:
-        if all(text.startswith(STRANGERS) for text in no.texts):
+        if of_strangers(no):
             return False
         raise
     return any((trade.txid, trade.symbol, trade.volume, trade.price) in ours for trade in trades)

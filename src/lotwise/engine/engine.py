@@ -1,7 +1,7 @@
 """The engine: `handle(event)` is the one function to read. It decides, applies its own records to
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -365,10 +365,12 @@ class Engine(Seller):
             asset = move.amount.asset
             sums[asset] = move.amount + sums.get(asset, Amount(Decimal(0), asset))
         short = [no for moved in sums.values() if (no := self._too_much(moved, moves[0].time))]
-        records: Sequence[Record] = short or told.records
-        for record in records:
-            yield self._write(record)
-        for symbol in [] if short else [f"{asset}/{self.plan.quote}" for asset in sums]:
+        if short:
+            yield from map(self._write, short)
+            return
+        yield from map(self._write, told.records)
+        for asset in sums:
+            symbol = f"{asset}/{self.plan.quote}"
             if symbol in self.state.holdings:  # what is there now may be sold
                 yield from self._free(symbol, self.state.time)
 

@@ -12,11 +12,7 @@ from typing import Any, NamedTuple
 from lotwise.domain.market import Liquidity
 from lotwise.domain.orders import OrderType
 from lotwise.domain.values import Side, Time, exact
-from lotwise.kraken.names import (
-    pair_names,
-    symbol_from_kraken,
-    symbol_or_name,
-)
+from lotwise.kraken.names import pair_names, symbol_from_kraken, symbol_or_name
 from lotwise.kraken.rest import Digits, Payload, fixed, seconds, time_of
 from lotwise.kraken.rest_orders import FLAGS, Close, Price, price_of
 

@@ -20,6 +20,9 @@ EACH_TRADE = {"consolidate_taker": "false"}
 """Else Kraken tells the trades that a taker made at once as one (its default, documentation of 2026-05-27),
 and it may have another id than those that its streams tell."""
 
+STRANGERS = ("EQuery:", "EOrder:", "ETrade:", "EGeneral:Invalid arguments")
+"""How an error begins that may be about ids which are not the account's; which one it is nobody tells."""
+
 Row = TypeVar("Row")
 
 
@@ -125,6 +128,11 @@ class Lists:
             except (Refused, NoAnswer) as no:
                 answer.set_exception(no)
         return await self._asked[name]
+
+
+def of_strangers(no: Refused) -> bool:
+    """Whether a refusal may say no more than that one of the ids is not the account's."""
+    return all(text.startswith(STRANGERS) for text in no.texts)
 
 
 def fill_of(trade: TradeInfo, client_id: str) -> Fill:

@@ -24,7 +24,7 @@ from lotwise.kraken.rest import asset_decimals
 from lotwise.kraken.rest_account import TradeInfo
 from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.ledger.postings import OURS, settlement
-from lotwise.venues.kraken.account import fill_of
+from lotwise.venues.kraken.account import fill_of, of_strangers
 from lotwise.venues.kraken.rest import Refused
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
@@ -152,12 +152,17 @@ class Reconciler:
         """Trades by their ids. What a trade was does not change: each is asked for until it is told."""
         self._trades = {txid: trade for txid, trade in self._trades.items() if txid in txids}
         new = tuple(sorted(txids - self._trades.keys()))
-        try:
-            told = await self._venue.account.trades_named(new)
-        except Refused:
-            told = []  # it knows one of them not, or not yet
-        self._trades |= {trade.txid: trade for trade in told}
+        self._trades |= {trade.txid: trade for trade in await self._told(new)}
         return [self._trades[txid] for txid in sorted(self._trades)]
+
+    async def _told(self, txids: tuple[str, ...]) -> list[TradeInfo]:
+        """Those of these trades that Kraken knows by now; for one that it does not it may refuse all."""
+        try:
+            return await self._venue.account.trades_named(txids)
+        except Refused as no:
+            if not of_strangers(no):
+                raise
+        return [trade for txid in txids for trade in await self._told((txid,))] if len(txids) > 1 else []
 
     def _is_untold(self, txids: set[str]) -> bool:
         """Whether the list of trades may only be late with one of these; in the end it is none of ours."""
@@ -240,13 +245,10 @@ def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Correc
             trades[row.refid] = fill
         else:
             _grow(foreign, _net(row))
-    beside = [
-        (amount, trade_id)
-        for trade_id, fill in trades.items()
-        for amount in _beside(
-            fill, [row for row in rows if row.refid == trade_id], _units(state, fill.symbol)
-        )
-    ]
+    beside: list[tuple[Amount, str]] = []
+    for trade_id, fill in trades.items():
+        of_it, units = [row for row in rows if row.refid == trade_id], _units(state, fill.symbol)
+        beside += [(amount, trade_id) for amount in _beside(fill, of_it, units)]
     corrected, free = list[Corrected](), dict[str, Decimal]()
     for amount, trade_id in sorted(beside, key=lambda found: (-found[0].number, found[1])):
         there = free.setdefault(amount.asset, state.ledger.free(amount.asset).number)
