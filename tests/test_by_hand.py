@@ -5,7 +5,7 @@ import asyncio
 from decimal import Decimal
 from pathlib import Path
 
-from lotwise.domain.orders import Accepted, Canceled, Fill, ProvenAbsent, Purpose, Status
+from lotwise.domain.orders import Accepted, Canceled, Fill, OrderType, ProvenAbsent, Purpose, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.fold import impossible
 from lotwise.engine.records import Cancel, Compared, Corrected, Deposited, Reconciled, Submit, Unexplained
@@ -163,9 +163,10 @@ def test_a_stop_that_was_refused_for_coins_that_are_not_there_is_placed_when_tha
     (stop,) = resting(kraken)
     kraken.tell(Canceled(stop.order.client_id, "User requested", at(2)))
     holding = state.holdings[SOL]
-    holding.stuck, holding.refusals = "EOrder:Insufficient funds", 3
+    holding.stuck, holding.refusals, holding.unguarded = "EOrder:Insufficient funds", 3, 3
     unit = Amount(D("-0.00000001"), "SOL")
     kraken.log.clear()
     kraken.tell(Compared((), Reconciled({}, (), at(3)), (Corrected(unit, "T1", at(3)),)))
     assert [type(record) for record in kraken.log[:2]] == [Corrected, Reconciled]
-    assert any(isinstance(record, Submit) for record in kraken.log)
+    assert [record.order.type for record in kraken.log if isinstance(record, Submit)] == [OrderType.STOP_LOSS]
+    assert holding.refusals == holding.unguarded == 0, "what was refused was another quantity"

@@ -101,7 +101,7 @@ class Invariants:
         self._read_rows = 0
         self._attempts: Counter[str] = Counter()
         self._nonce = -1
-        self._refusals: Counter[str] = Counter()
+        self._refusals: Counter[tuple[str, bool]] = Counter()
 
     def violation(self, name: str, now: Time, facts: Any) -> Violation:
         """To be raised; of an error its last frames are the facts."""
@@ -177,11 +177,11 @@ class Invariants:
             case Rejected():
                 self._refused(record, now)
             case Accepted():
-                self._refusals[self._shadow.orders[record.client_id].order.symbol] = 0
+                self._new_tries(self._shadow.orders[record.client_id].order.symbol)
             case Canceled() | Expired():
                 self._ended(record.client_id, now)
             case Listed():
-                self._refusals[record.listing.symbol] = 0  # new rules, new tries
+                self._new_tries(record.listing.symbol)  # under new rules
             case Fill():
                 self.fills += 1
             case Impossible():
@@ -260,9 +260,17 @@ class Invariants:
         self._require("15 sendable", sendable, now, f"{told} of {order}")
         self._require("11 by evidence", told.client_id not in self._truth.ours, now, f"it was taken: {told}")
         if order.side is Side.SELL and kind not in PASSING_REJECTIONS:
-            self._refusals[order.symbol] += 1
-            few = changed or self._refusals[order.symbol] <= EXIT_TRIES
-            self._require("16 not for ever", few, now, f"{self._refusals[order.symbol]} sales: {told}")
+            of_it = (
+                order.symbol,
+                order.purpose is Purpose.PROTECTION,
+            )  # the run goes on where no stop may rest
+            self._refusals[of_it] += 1
+            few = changed or self._refusals[of_it] <= EXIT_TRIES
+            self._require("16 not for ever", few, now, f"{self._refusals[of_it]} sales: {told}")
+
+    def _new_tries(self, symbol: str) -> None:
+        for protection in (False, True):
+            self._refusals[symbol, protection] = 0
 
     def _ended(self, name: str, now: Time) -> None:
         """11: what is over here is over there."""

@@ -170,7 +170,8 @@ def _recount(state: State, asset: str, more: Decimal) -> None:
     if holding is None:
         return
     position, ours = holding.position, state.ledger.total(asset).number
-    holding.refusals, holding.refused = 0, None  # what was refused was another quantity
+    holding.refusals = holding.unguarded = 0  # what was refused was another quantity
+    holding.refused = None
     left = min(EXACT.add(position.quantity, more), ours)
     if left < position.quantity:
         holding.position = after_withdrawal(position, left)
