@@ -238,6 +238,20 @@ def test_a_refusal_that_says_nothing_of_the_trade_makes_it_no_stranger() -> None
     reconciled(scenario)
 
 
+def test_money_that_came_before_what_the_first_comparison_reads_is_not_new_later() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        for _ in range(2):
+            await made.settle(60)
+            made.theirs.core.deposit("a", amount("50 USDT"), made.loop.now())
+        await made.settle(60)
+        made.state.time = made.loop.now()
+        for _ in range(2):
+            await told(made, reconciler)
+            assert made.state.reconciled is not None and made.state.reconciled.foreign["USDT"] == 1000
+
+    reconciled(scenario)
+
+
 def test_a_difference_that_nothing_explains_stops_entries() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)

@@ -59,7 +59,7 @@ class Reconciler:
 
     async def compare(self) -> Reconciliation:
         """One comparison. Raises Refused, NoAnswer: then nothing is known."""
-        since = self._since()
+        since = Time(max(0, self._known_until() - CLOSED_ORDERS_LAG - MARGIN))
         events = await self._of_orders()
         events += await self._late_trades(since)
         if news := self._news(events):
@@ -88,10 +88,11 @@ class Reconciler:
                 self._lies.add(str(event))
         return news
 
-    def _since(self) -> Time:
+    def _known_until(self) -> Time:
+        """Rows are read from a while before this on. It only rises: what the comparison before did not read
+        would be taken for new."""
         done = self._state.reconciled
-        start = self._state.time if done is None else done.time
-        return Time(max(0, start - CLOSED_ORDERS_LAG - MARGIN))
+        return self._state.time if done is None else done.time
 
     async def _of_orders(self) -> list[Event]:
         """What Kraken's rows of our open orders tell beyond what we know."""
@@ -202,11 +203,11 @@ class Reconciler:
                 left.append(Deposited(Amount(number, asset), now))
             foreign[asset] = max(number, ZERO)
         if not result.differences:
-            last = max((row.time for row in rows), default=done.time if done else now)
+            last = max([self._known_until(), *(row.time for row in rows)])
             seen = tuple(sorted(row.ledger_id for row in rows))
             changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
             if changed or state.unexplained is not None:
-                agreed = Reconciled(foreign, seen, max(last, done.time if done else last))
+                agreed = Reconciled(foreign, seen, last)
                 result.events.append(Compared(tuple(left), agreed, tuple(corrected)))
         return result
 
