@@ -21,7 +21,7 @@ from lotwise.domain.orders import (
     TimedOut,
     TimeInForce,
 )
-from lotwise.domain.values import Amount, Side, amount
+from lotwise.domain.values import Amount, Side, Time, amount
 from lotwise.engine.fold import apply
 from lotwise.engine.records import Cancel, Compared, Deposited, Event, Record, Submit, Try
 from lotwise.engine.state import State
@@ -176,6 +176,23 @@ def test_what_a_stream_told_meanwhile_is_not_asked_for() -> None:
         made.network.sent = lambda endpoint, _: asked.append(endpoint)
         await made.settle(60)
         assert asked == []
+
+    world(scenario)
+
+
+def test_an_order_whose_time_is_over_is_looked_up_should_no_stream_tell() -> None:
+    async def scenario(made: World) -> None:
+        asked: list[str] = []
+        await made.submit(
+            replace(buy(), time_in_force=TimeInForce.GTD, expires=Time(made.loop.now() + 30_000))
+        )
+        made.network.sent = lambda endpoint, _: asked.append(endpoint)
+        await made.settle(30)
+        assert status(made) is Status.OPEN and asked == []
+        await made.settle(15)
+        assert status(made) is Status.EXPIRED and asked == ["QueryOrders"]
+        await made.settle(60)
+        assert asked == ["QueryOrders"]
 
     world(scenario)
 

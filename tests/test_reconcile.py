@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lotwise.domain.orders import Fill, Status
+from lotwise.domain.orders import Canceled, Fill, Status
 from lotwise.domain.values import Amount, amount
 from lotwise.engine.records import Compared, Deposited, Unexplained
 from lotwise.kraken.rest_account import TradeInfo
@@ -234,6 +234,25 @@ def test_a_refusal_that_says_nothing_of_the_trade_makes_it_no_stranger() -> None
             with pytest.raises(Refused):
                 await reconciler.compare()
             await asyncio.sleep(120)
+
+    reconciled(scenario)
+
+
+def test_what_became_of_an_order_is_told_while_another_is_not_told_yet() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        core, key = made.theirs.core, made.theirs.credentials.key
+        for name in ("abc-1", "abc-2"):
+            await made.submit(buy(price="9", quantity="1", name=name))
+        for name in ("abc-1", "abc-2"):
+            assert isinstance(core.command(key, "CancelOrder", {"cl_ord_id": name}, made.loop.now()), dict)
+            await asyncio.sleep(60)
+        core.desk.history_lag = 90_000
+        (first,) = (await reconciler.compare()).events
+        assert isinstance(first, Canceled) and first.client_id == "abc-1"
+        made.fold([first])
+        with pytest.raises(NoAnswer):
+            await reconciler.compare()
 
     reconciled(scenario)
 

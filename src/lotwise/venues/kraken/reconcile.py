@@ -25,7 +25,7 @@ from lotwise.kraken.rest_account import TradeInfo
 from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.ledger.postings import OURS, settlement
 from lotwise.venues.kraken.account import fill_of, of_strangers
-from lotwise.venues.kraken.rest import Refused
+from lotwise.venues.kraken.rest import NoAnswer, Refused
 from lotwise.venues.kraken.venue import CLOSED_ORDERS_LAG, MARGIN, UNDECIDED, KrakenVenue
 
 ZERO = Decimal(0)
@@ -60,9 +60,12 @@ class Reconciler:
     async def compare(self) -> Reconciliation:
         """One comparison. Raises Refused, NoAnswer: then nothing is known."""
         since = Time(max(0, self._known_until() - CLOSED_ORDERS_LAG - MARGIN))
-        events = await self._of_orders()
-        events += await self._late_trades(since)
+        events, untold = await self._of_orders()
         if news := self._news(events):
+            return Reconciliation(news)
+        if untold is not None:
+            raise untold
+        if news := self._news(await self._late_trades(since)):
             return Reconciliation(news)
         before = await self._venue.account.ledger(since) if self._state.reconciled is None else None
         balances = await self._venue.account.balances()
@@ -94,11 +97,12 @@ class Reconciler:
         done = self._state.reconciled
         return self._state.time if done is None else done.time
 
-    async def _of_orders(self) -> list[Event]:
-        """What Kraken's rows of our open orders tell beyond what we know."""
+    async def _of_orders(self) -> tuple[list[Event], Refused | NoAnswer | None]:
+        """What Kraken's rows of our open orders tell beyond what we know; and why it did not tell of one, if
+        so: its list of those that ended may be late, which is no reason to forget what became of others."""
         account, state = self._venue.account, self._state
         open_now = {info.txid: info for info in await account.open_orders()}
-        events: list[Event] = []
+        events, untold = list[Event](), None
         dead = self._dead()
         for info in open_now.values():
             if info.cl_ord_id in dead:
@@ -106,9 +110,12 @@ class Reconciler:
         for known in list(state.orders.values()):
             if known.venue_id is None:
                 continue  # undecided: its own look-up goes on
-            info = open_now.get(known.venue_id) or await account.order(known.venue_id)
-            events += await self._venue.told(known, info)
-        return events
+            try:
+                info = open_now.get(known.venue_id) or await account.order(known.venue_id)
+                events += await self._venue.told(known, info)
+            except (Refused, NoAnswer) as no:
+                untold = no
+        return events, untold
 
     def _dead(self) -> dict[str, OrderState]:
         """The orders that were proven absent, by name: Kraken's lists may have been later than we assume."""

@@ -55,6 +55,9 @@ LOOK_EVERY = 20.0
 
 AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
+OVERDUE = 5_000
+"""Milliseconds after the expiry of an order by which its end should have been heard of."""
+
 MARGIN = 60_000
 """Milliseconds before an order was made from which on it is searched: clocks may differ."""
 
@@ -116,7 +119,12 @@ class KrakenVenue:
         prove nothing, however many."""
         while True:
             await self._pause()
+            for known in self._state.orders.values():
+                if self._is_overdue(known):
+                    self._sought.setdefault(known.order.client_id, Sought(known.order, self._clock(), False))
             asked_at, sought = self._clock(), list(self._sought.values())
+            if not sought:
+                continue
             lists = self._lists(self.account, *(one.order for one in sought))
             for one in sought:
                 with suppress(Refused, NoAnswer):
@@ -217,11 +225,12 @@ class KrakenVenue:
         self._asked.set()
 
     async def _pause(self) -> None:
-        """Until the next look; the first ones after something new is sought come soon."""
+        """Until the next look; the first ones after something new is sought come soon. Without one it is only
+        seen to what is overdue, which asks Kraken nothing."""
         if not (self._sought and self._pauses):
             self._asked.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY if self._sought else None):
+                async with asyncio.timeout(LOOK_EVERY if self._sought else OVERDUE / 1000):
                     await self._asked.wait()
         if self._pauses:
             await asyncio.sleep(self._pauses.pop(0))
@@ -238,9 +247,11 @@ class KrakenVenue:
             sought.absent_at = None
             return False
         if known.status not in UNDECIDED:
-            if sought.leaves and known.status not in ENDED:  # it rests still: the request was lost
+            if known.status in ENDED:
+                return True
+            if sought.leaves:  # it rests still: the request was lost
                 await self._ask_off(known.order)
-            return not sought.leaves or known.status in ENDED
+            return not (sought.leaves or self._is_overdue(known))
         if asked_at <= sought.deadline or await self._traded(known, lists):
             return False
         if sought.absent_at is not None and asked_at - sought.absent_at >= CLOSED_ORDERS_LAG:
@@ -248,6 +259,11 @@ class KrakenVenue:
             return True
         sought.absent_at = sought.absent_at or asked_at
         return False
+
+    def _is_overdue(self, known: OrderState) -> bool:
+        """Whether an order that waits here is over there by now, and no stream told of it."""
+        expires, waits = known.order.expires, known.status not in ENDED | UNDECIDED
+        return waits and expires is not None and self._clock() > expires + OVERDUE
 
     async def _traded(self, known: OrderState, lists: Lists) -> bool:
         """Whether the account has a trade on the pair, since the order was made, of an order that nobody here
