@@ -37,7 +37,7 @@ MEANING = {
     LIFT: "Entries are allowed again, and so are sales.",
 }
 
-KINDS = {LIVE: "real orders on Kraken", PAPER: "paper: Kraken's prices, simulated orders"}
+KINDS = {LIVE: "real orders", PAPER: "paper: Kraken's prices, simulated orders"}
 
 STATED = (("trigger", "stop at"), ("price", "at"))
 """How the prices of an order are told."""
