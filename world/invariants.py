@@ -58,6 +58,9 @@ MISSED_WITHIN = 180_000
 """Milliseconds without trouble after which money that is gone without a reason is missed: the next
 comparison, then three that find the same, each of up to half a minute where calls wait for their turn."""
 
+OTHERS_FOLLOW = (Purpose.PROTECTION, Purpose.TAKE_PROFIT)
+"""Sales whose refusal leaves another way out: the run goes on to watch."""
+
 AT_THE_NEXT_BAR = (Listed, Panic, ProvenAbsent, Rejected, Restricted, TimedOut)
 """What lets an exit be ordered anew, but not at once."""
 
@@ -101,7 +104,7 @@ class Invariants:
         self._read_rows = 0
         self._attempts: Counter[str] = Counter()
         self._nonce = -1
-        self._refusals: Counter[tuple[str, bool]] = Counter()
+        self._refusals: Counter[tuple[str, Purpose | None]] = Counter()
 
     def violation(self, name: str, now: Time, facts: Any) -> Violation:
         """To be raised; of an error its last frames are the facts."""
@@ -260,17 +263,14 @@ class Invariants:
         self._require("15 sendable", sendable, now, f"{told} of {order}")
         self._require("11 by evidence", told.client_id not in self._truth.ours, now, f"it was taken: {told}")
         if order.side is Side.SELL and kind not in PASSING_REJECTIONS:
-            of_it = (
-                order.symbol,
-                order.purpose is Purpose.PROTECTION,
-            )  # the run goes on where no stop may rest
+            of_it = order.symbol, order.purpose if order.purpose in OTHERS_FOLLOW else None
             self._refusals[of_it] += 1
             few = changed or self._refusals[of_it] <= EXIT_TRIES
             self._require("16 not for ever", few, now, f"{self._refusals[of_it]} sales: {told}")
 
     def _new_tries(self, symbol: str) -> None:
-        for protection in (False, True):
-            self._refusals[symbol, protection] = 0
+        for purpose in (None, *OTHERS_FOLLOW):
+            self._refusals[symbol, purpose] = 0
 
     def _ended(self, name: str, now: Time) -> None:
         """11: what is over here is over there."""

@@ -170,7 +170,7 @@ def _recount(state: State, asset: str, more: Decimal) -> None:
     if holding is None:
         return
     position, ours = holding.position, state.ledger.total(asset).number
-    holding.refusals = holding.unguarded = 0  # what was refused was another quantity
+    holding.refusals = holding.unguarded = holding.untaken = 0  # what was refused was another quantity
     holding.refused = None
     left = min(EXACT.add(position.quantity, more), ours)
     if left < position.quantity:
@@ -221,7 +221,7 @@ def _free_under(state: State, told: Listed) -> None:
     holding = state.holdings.get(told.listing.symbol)
     if holding is None or holding.refused == told.time:
         return
-    holding.refusals = holding.unguarded = 0
+    holding.refusals = holding.unguarded = holding.untaken = 0
     if any(known.order.side is Side.SELL for known in state.orders_on(told.listing.symbol)):
         holding.stuck = None
 
@@ -291,7 +291,7 @@ def _refuse(holding: Holding, purpose: Purpose, no: Rejected) -> None:
         return
     match purpose:
         case Purpose.TAKE_PROFIT:
-            holding.missed = no.time
+            holding.missed, holding.untaken = no.time, holding.untaken + 1
         case Purpose.PROTECTION:
             holding.refused, holding.unguarded = no.time, holding.unguarded + 1
         case _:
@@ -352,7 +352,7 @@ def _bought(state: State, fill: Fill) -> Holding:
     elif entry is not None and holding.stuck is not None:
         holding.stop, holding.target, holding.opened = entry.stop, entry.target, fill.time
         holding.stuck = holding.leaving = holding.refused = None
-        holding.refusals = holding.unguarded = 0
+        holding.refusals = holding.unguarded = holding.untaken = 0
     holding.filled = fill.time
     return holding
 

@@ -55,7 +55,8 @@ class Seller(Sight):
 
     def _may_take(self, holding: Holding, quote: Quote) -> bool:
         """Whether a sale at the target may be tried now, or again."""
-        return holding.missed is None or quote.time - holding.missed >= self.plan.bar
+        due = holding.missed is None or quote.time - holding.missed >= self.plan.bar
+        return due and holding.untaken < EXIT_TRIES
 
     def _tend(self, symbol: str, holding: Holding, update: MarketUpdate) -> Iterator[Record]:
         """A holding at the close of a bar: is it time to leave, and does its sale rest?"""

@@ -24,8 +24,8 @@ class Holding:
 
     opened and filled: when coins first and last came; leaving: the exit under way; stuck: why it
     cannot be left now; refusals: how often the exchange refused its sale; refused: when that last
-    happened, or when nobody bought; unguarded: how often a stop that was to rest was refused; missed:
-    when a sale at the target last failed; selling: whether a part of it was sold.
+    happened, or when nobody bought; unguarded, untaken: how often a stop that was to rest, or a sale at the
+    target, was refused; missed: when the latter last failed; selling: whether a part of it was sold.
     """
 
     position: Position
@@ -38,6 +38,7 @@ class Holding:
     refusals: int = 0
     refused: Time | None = None
     unguarded: int = 0
+    untaken: int = 0
     missed: Time | None = None
     selling: bool = False
 

@@ -43,6 +43,8 @@ class Reconciliation:
     differences: dict[str, Decimal] = field(default_factory=dict)
     undecided: bool = False
     """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
+    hasty: bool = False
+    """Rows of a coin that is none of ours may be of later than its balance."""
 
 
 class Reconciler:
@@ -52,6 +54,7 @@ class Reconciler:
         self._venue = venue
         self._state = state
         self._clock = clock
+        self._hasty = False
         self._lies: set[str] = set()
         self._trades: dict[str, TradeInfo] = {}
         self._untold: dict[str, Time] = {}
@@ -67,7 +70,8 @@ class Reconciler:
             raise untold
         if news := self._news(await self._late_trades(since)):
             return Reconciliation(news)
-        before = await self._venue.account.ledger(since) if self._state.reconciled is None else None
+        sure = self._hasty or self._state.reconciled is None
+        before = await self._venue.account.ledger(since) if sure else None
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
         if before is not None and before != rows:
@@ -77,7 +81,9 @@ class Reconciler:
             return Reconciliation(news)
         if late is None:
             return Reconciliation(undecided=True)
-        return self._money(balances, rows)
+        found = self._money(balances, rows)
+        self._hasty = found.hasty and not sure
+        return Reconciliation(undecided=True) if self._hasty else found
 
     def _news(self, events: list[Event]) -> list[Event]:
         """The events without what cannot be and was told before: no look makes it true, and the money says
@@ -200,8 +206,8 @@ class Reconciler:
                 number if done is None and number >= 0 else (done.foreign.get(asset, ZERO) if done else ZERO)
             )
             explained = EXACT.add(before, moved.get(asset, ZERO) if done else ZERO)
-            if asset not in ours:
-                pass  # a coin that we never had: what comes and goes of it is not ours to explain
+            if asset not in ours:  # what comes and goes of a coin that we never had is not ours to explain
+                result.hasty |= number != explained and bool(moved.get(asset))
             elif number != explained:
                 result.differences[asset] = EXACT.subtract(number, explained)
             elif number < 0 and EXACT.add(free[asset], number) < 0:

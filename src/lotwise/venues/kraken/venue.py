@@ -110,7 +110,7 @@ class KrakenVenue:
         for client_id, known in self._state.orders.items():
             if known.status in UNDECIDED and known.status is not Status.UNKNOWN:
                 told.append(TimedOut(client_id, now))
-            if known.status in UNDECIDED or client_id in self._state.cancels:
+            if known.status in UNDECIDED or known.venue_id is None or client_id in self._state.cancels:
                 self._look_up(known.order, Time(now + DEADLINE))
         return told
 
@@ -251,7 +251,8 @@ class KrakenVenue:
                 return True
             if sought.leaves:  # it rests still: the request was lost
                 await self._ask_off(known.order)
-            return not (sought.leaves or self._is_overdue(known))
+            # A fill may be told before the order's own name, by which all else is asked for.
+            return not (known.venue_id is None or sought.leaves or self._is_overdue(known))
         if asked_at <= sought.deadline or await self._traded(known, lists):
             return False
         if sought.absent_at is not None and asked_at - sought.absent_at >= CLOSED_ORDERS_LAG:
