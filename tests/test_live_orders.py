@@ -17,6 +17,7 @@ from lotwise.domain.orders import (
     Purpose,
     Rejected,
     RejectionKind,
+    Sent,
     Status,
     TimedOut,
     TimeInForce,
@@ -25,6 +26,7 @@ from lotwise.domain.values import Amount, Side, Time, amount
 from lotwise.engine.fold import apply
 from lotwise.engine.records import Cancel, Compared, Deposited, Event, Record, Submit, Try
 from lotwise.engine.state import State
+from lotwise.venues.kraken.account import fill_of
 from lotwise.venues.kraken.rest import Rest
 from lotwise.venues.kraken.venue import AT_ONCE, KrakenVenue
 from tests.sandbox_client import NOW, Client, client, core
@@ -193,6 +195,41 @@ def test_an_order_whose_time_is_over_is_looked_up_should_no_stream_tell() -> Non
         assert status(made) is Status.EXPIRED and asked == ["QueryOrders"]
         await made.settle(60)
         assert asked == ["QueryOrders"]
+
+    world(scenario)
+
+
+def test_a_fill_that_is_told_before_its_order_ends_no_search() -> None:
+    """A part of an order that takes is told by the stream; the lists, which know its name, are late."""
+
+    async def scenario(made: World) -> None:
+        made.theirs.core.exchange.show_depth(
+            SOL, [(Decimal(99), Decimal(9))], [(Decimal(101), Decimal("0.06"))], made.loop.now()
+        )
+        made.network.rates = Rates(answer_lost=1.0)
+        await made.submit(replace(buy(price="101"), time_in_force=TimeInForce.IOC))
+        made.network.rates = Rates()
+        (trade,) = await made.venue.account.trades(NOW)
+        made.fold([fill_of(trade, "abc-1")])
+        made.theirs.core.desk.history_lag = 25_000
+        assert status(made) is Status.PARTIALLY_FILLED and not of(made)
+        await made.settle(15)
+        assert status(made) is Status.PARTIALLY_FILLED and not of(made)
+        await made.settle(30)
+        assert status(made) is Status.CANCELED and of(made)
+
+    world(scenario)
+
+
+def test_an_order_of_which_only_a_fill_was_told_is_looked_up_after_a_start() -> None:
+    async def scenario(made: World) -> None:
+        apply(made.state, Submit(buy("101", "0.2"), 1, Try(Decimal(1), Decimal(200), 1.0, 0)))
+        made.theirs.placed("buy 0.1 SOLUSDT limit 101", cl_ord_id="abc-1")
+        (trade,) = await made.venue.account.trades(Time(NOW - 1000))
+        made.fold([Sent("abc-1", NOW), TimedOut("abc-1", NOW), fill_of(trade, "abc-1")])
+        assert made.venue.resume() == [] and not of(made)
+        await made.settle(10)
+        assert of(made)
 
     world(scenario)
 

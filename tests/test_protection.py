@@ -219,6 +219,25 @@ def test_where_nobody_buys_at_the_target_the_stop_is_put_back_and_the_sale_tried
     assert joined.engine.state.holdings == {}
 
 
+class Unsellable(SimulatedVenue):
+    """No sale at the target is taken."""
+
+    async def carry_out(self, command: Command, durable: Callable[[], None]) -> Sequence[Event]:
+        if isinstance(command, Submit) and command.order.purpose is Purpose.TAKE_PROFIT:
+            name, time = command.order.client_id, command.order.time
+            no = Rejection(RejectionKind.FUNDS, "EOrder:Insufficient funds")
+            return [Sent(name, time), Rejected(name, no, time)]
+        return await super().carry_out(command, durable)
+
+
+def test_a_sale_at_the_target_that_is_refused_is_tried_thrice_and_the_stop_goes_on(tmp_path: Path) -> None:
+    world = World({SOL: bars(SOL, CALM, BOUGHT, *[TOUCH] * 6, FALL)}, {SOL: [1]}, venue=Unsellable)
+    joined, records = unskipped(tmp_path / "j", world)
+    assert [order.time for order in orders(records, Purpose.TAKE_PROFIT)] == [at(3), at(4), at(5)]
+    assert of(records, Submit)[-1].order.purpose is Purpose.PROTECTION
+    assert joined.engine.state.holdings == {}, "it was met"
+
+
 class Cleared(SimulatedVenue):
     """Somebody takes the stop off the books when three bars have closed."""
 

@@ -98,6 +98,41 @@ def test_a_withdrawal_of_our_money_is_told_as_money_that_left() -> None:
     reconciled(scenario)
 
 
+def test_a_coin_that_leaves_between_its_balance_and_its_row_is_not_missed_later() -> None:
+    """Its row is counted in with a balance of its time: else it would be missed once the coin is ours too."""
+
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+
+        def leaves(endpoint: str, _: object) -> None:
+            if endpoint == "Ledgers":
+                made.network.sent = lambda endpoint, _: None
+                made.theirs.core.deposit("a", amount("-5 SOL"), made.loop.now())
+
+        made.network.sent = leaves
+        found = await reconciler.compare()
+        assert found.undecided and not found.events
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 5
+        await made.submit(buy(price="101"))
+        await told(made, reconciler)
+        assert made.state.reconciled.foreign["SOL"] == 5 and made.state.unexplained is None
+
+    reconciled(scenario)
+
+
+def test_a_coin_that_is_none_of_ours_may_come_and_go_without_a_row() -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.theirs.core.exchange.deposit("a", amount("-3 SOL"))
+        made.theirs.core.deposit("a", amount("-1 SOL"), made.loop.now())
+        assert (await reconciler.compare()).undecided
+        await told(made, reconciler)
+        assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 6
+
+    reconciled(scenario)
+
+
 def test_a_trade_of_an_order_whose_fate_is_unknown_is_not_taken_for_foreign() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
