@@ -20,7 +20,7 @@ from lotwise.venues.kraken.inbox import STRIKES, Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, Reconciliation, unexplained
 from lotwise.venues.kraken.rest import NoAnswer, Refused
 from tests.sandbox_client import NOW
-from tests.test_live_orders import World, buy, falls, status, world
+from tests.test_live_orders import SOL, World, buy, falls, status, world
 from world.network import Rates
 
 Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]
@@ -129,6 +129,62 @@ def test_a_coin_that_is_none_of_ours_may_come_and_go_without_a_row() -> None:
         assert (await reconciler.compare()).undecided
         await told(made, reconciler)
         assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 6
+
+    reconciled(scenario)
+
+
+def test_what_is_unexplained_of_one_asset_hides_nothing_of_another() -> None:
+    """Coins that a person took are booked though money is missing: else their sale would be refused."""
+
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        await made.submit(buy(price="101"))
+        await told(made, reconciler)
+        made.fold([Deposited(amount("1 USDT"), made.loop.now())])
+        made.theirs.core.deposit("a", amount("-10.04 SOL"), made.loop.now())
+        found = await reconciler.compare()
+        assert found.differences == {"USDT": -1}
+        made.fold([*unexplained(found.differences, made.loop.now()), *found.events])
+        assert (
+            made.state.ledger.total("SOL").number
+            == made.state.holdings[SOL].position.quantity
+            == Decimal("0.06")
+        )
+        assert made.state.unexplained is not None, "nothing is entered yet"
+
+        await made.submit(replace(buy(price="101"), client_id="abc-2", time=made.loop.now()))
+        made.fold((await reconciler.compare()).events)
+        found = await reconciler.compare()
+        assert found.differences == {"USDT": -1} and not found.events
+        made.fold([Deposited(amount("-1 USDT"), made.loop.now())])
+        await told(made, reconciler)
+        assert made.state.unexplained is None and made.state.reconciled is not None
+        assert (made.state.reconciled.foreign["SOL"], made.state.reconciled.foreign["USDT"]) == (0, 900)
+        assert made.state.ledger.total("SOL").number == Decimal("0.16")
+
+    reconciled(scenario)
+
+
+def test_the_trades_of_an_asset_that_is_unexplained_are_compared_once_it_is() -> None:
+    """Months later too: their rows wait, and none is counted twice."""
+
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        made.fold([Deposited(amount("1 USDT"), made.loop.now())])
+        for number in range(1, 5):
+            made.theirs.core.deposit("a", amount(f"{number} SOL"), made.loop.now())
+            made.theirs.core.deposit("a", amount(f"{number} USDT"), made.loop.now())
+            await made.submit(replace(buy(price="101"), client_id=f"abc-{number}", time=made.loop.now()))
+            await made.settle(300)
+            for _ in range(3):
+                found = await reconciler.compare()
+                made.fold(found.events)
+            assert found.differences == {"USDT": -1} and not found.events
+            assert status(made, f"abc-{number}") is Status.FILLED
+        made.fold([Deposited(amount("-1 USDT"), made.loop.now())])
+        await told(made, reconciler)
+        assert made.state.reconciled is not None
+        assert (made.state.reconciled.foreign["SOL"], made.state.reconciled.foreign["USDT"]) == (20, 910)
 
     reconciled(scenario)
 

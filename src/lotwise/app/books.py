@@ -169,7 +169,7 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
                     corrected[asset] = EXACT.add(corrected.get(asset, ZERO), number)
             elif not isinstance(event, Fill) or impossible(state, event) is None:
                 apply(state, event)  # type: ignore[arg-type]
-        if not reports:
+        if not reports and not found.hasty:
             break
     books = Books(orders=await _orders(orders, state, account))
     if found.undecided:

@@ -132,7 +132,9 @@ def _take_in(state: State, record: Record) -> None:
             if state.trading is Trading.ACTIVE:
                 state.trading = Trading.REDUCING
         case Reconciled():
-            state.reconciled, state.unexplained = record, None
+            state.reconciled = record
+            if not record.apart:
+                state.unexplained = None
         case Sent() | Accepted() | Rejected() | Fill() | Canceled() | Expired() | TimedOut() | ProvenAbsent():
             _report(state, record)
         case _:

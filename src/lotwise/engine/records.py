@@ -124,11 +124,12 @@ class Restricted:
 @dataclass(frozen=True, slots=True)
 class Reconciled:
     """The exchange's books and ours agree: what it has beyond ours by asset, and the rows of its ledger that
-    were counted in."""
+    were counted in; but for the assets apart, whose difference nothing explains yet."""
 
     foreign: dict[str, Decimal]
     seen: tuple[str, ...]
     time: Time
+    apart: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

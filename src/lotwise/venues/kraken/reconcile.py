@@ -3,14 +3,15 @@ unexplained stops entries.
 
 The account may hold money that is not the bot's. For each asset `foreign` is what Kraken has beyond our
 books; it changes only by rows of Kraken's ledger that are not of our trades. Where Kraken has less than our
-books, the owner took of ours: that is told as money that left, if the rows say so, else as unexplained.
+books, the owner took of ours: that is told as money that left, if the rows say so, else as unexplained. What
+is unexplained of one asset is no reason to forget what became of another.
 
 A trade is told with its pair's decimals, but its rows have those of the assets (4 of EUR), and its fee may be
 taken otherwise than told: what the rows of a trade of ours come to beside what was booked is told as well.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import reduce
 
@@ -44,7 +45,7 @@ class Reconciliation:
     undecided: bool = False
     """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
     hasty: bool = False
-    """Rows of a coin that is none of ours may be of later than its balance."""
+    """A row may be of later than its balance: nothing can be said before another look."""
 
 
 class Reconciler:
@@ -75,7 +76,7 @@ class Reconciler:
         balances = await self._venue.account.balances()
         rows = await self._venue.account.ledger(since)
         if before is not None and before != rows:
-            return Reconciliation(undecided=True)  # what came between is in one of the two only
+            return Reconciliation(undecided=True, hasty=True)  # what came between is in one of the two only
         late = await self._fills_in(rows)
         if news := self._news(late or []):
             return Reconciliation(news)
@@ -83,7 +84,7 @@ class Reconciler:
             return Reconciliation(undecided=True)
         found = self._money(balances, rows)
         self._hasty = found.hasty and not sure
-        return Reconciliation(undecided=True) if self._hasty else found
+        return Reconciliation(undecided=True, hasty=True) if self._hasty else found
 
     def _news(self, events: list[Event]) -> list[Event]:
         """The events without what cannot be and was told before: no look makes it true, and the money says
@@ -185,9 +186,23 @@ class Reconciler:
         return any(now - since <= CLOSED_ORDERS_LAG + MARGIN for since in self._untold.values())
 
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
-        """Kraken's totals against ours, what was foreign before, and what came or went since."""
+        """Kraken's totals against ours. What is explained is told though something else is not: a coin that
+        left must not be sold."""
+        whole = found = self._compared(balances, rows, frozenset())
+        apart = frozenset(found.differences)
+        while found.differences and self._state.reconciled is not None:
+            found = self._compared(balances, rows, apart)
+            apart |= found.differences.keys()
+        return replace(found, differences=whole.differences)
+
+    def _compared(
+        self, balances: Mapping[str, Amount], rows: list[LedgerInfo], apart: frozenset[str]
+    ) -> Reconciliation:
+        """Of all assets but those apart: what was foreign before, and what came or went since. The rows of
+        those apart, and of trades of them, are left for later."""
         state, done, now = self._state, self._state.reconciled, self._clock()
-        corrected, moved = _moves(rows, state, now)
+        later = _rows_of(apart, rows, state)
+        corrected, moved = _moves([row for row in rows if row.ledger_id not in later], state, now)
         ours = {asset: state.ledger.total(asset).number for asset in state.ledger.assets()}
         free = {asset: state.ledger.free(asset).number for asset in ours}
         for told in corrected:
@@ -206,6 +221,9 @@ class Reconciler:
                 number if done is None and number >= 0 else (done.foreign.get(asset, ZERO) if done else ZERO)
             )
             explained = EXACT.add(before, moved.get(asset, ZERO) if done else ZERO)
+            if asset in apart:
+                foreign[asset] = before
+                continue
             if asset not in ours:  # what comes and goes of a coin that we never had is not ours to explain
                 result.hasty |= number != explained and bool(moved.get(asset))
             elif number != explained:
@@ -217,10 +235,13 @@ class Reconciler:
             foreign[asset] = max(number, ZERO)
         if not result.differences:
             last = max([self._known_until(), *(row.time for row in rows)])
-            seen = tuple(sorted(row.ledger_id for row in rows))
-            changed = done is None or foreign != done.foreign or set(seen) - set(done.seen)
-            if changed or state.unexplained is not None:
-                agreed = Reconciled(foreign, seen, last)
+            if later:  # they are to be read again
+                last = max(self._known_until(), min(later.values()))
+            known = set(done.seen) if done else set[str]()
+            seen = {row.ledger_id for row in rows if row.ledger_id not in later or row.ledger_id in known}
+            changed = done is None or foreign != done.foreign or seen - known
+            if changed or (state.unexplained is not None and not apart):
+                agreed = Reconciled(foreign, tuple(sorted(seen)), last, tuple(sorted(apart)))
                 result.events.append(Compared(tuple(left), agreed, tuple(corrected)))
         return result
 
@@ -237,10 +258,26 @@ def unexplained(differences: Mapping[str, Decimal], now: Time) -> list[Event]:
     ]
 
 
+def _rows_of(apart: frozenset[str], rows: list[LedgerInfo], state: State) -> dict[str, Time]:
+    """The rows of these assets, and of our trades of them, by their ids: when they were written."""
+    if not apart:
+        return {}
+    pairs = {fill.trade_id: split_symbol(fill.symbol) for fill in _our_fills(state)}
+    return {
+        row.ledger_id: row.time
+        for row in rows
+        if not apart.isdisjoint((row.amount.asset, *pairs.get(row.refid, ())))
+    }
+
+
+def _our_fills(state: State) -> list[Fill]:
+    every = (*state.orders.values(), *state.ended.values())
+    return [fill for known in every for fill in known.fills]
+
+
 def _our_trades(state: State) -> set[str]:
-    every: list[OrderState] = [*state.orders.values(), *state.ended.values()]
     assert all(known.status in ENDED for known in state.ended.values())
-    return {fill.trade_id for known in every for fill in known.fills}
+    return {fill.trade_id for fill in _our_fills(state)}
 
 
 def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Corrected], dict[str, Decimal]]:
@@ -248,8 +285,7 @@ def _moves(rows: list[LedgerInfo], state: State, now: Time) -> tuple[list[Correc
     went; and by asset the sum of all that is not of our trades. Where a trade took more than is free here,
     Kraken gave what is foreign: it lets nobody have what our orders hold there."""
     seen = set(state.reconciled.seen) if state.reconciled else set[str]()
-    every = (*state.orders.values(), *state.ended.values())
-    fills = {fill.trade_id: fill for known in every for fill in known.fills}
+    fills = {fill.trade_id: fill for fill in _our_fills(state)}
     foreign, trades = dict[str, Decimal](), dict[str, Fill]()
     for row in rows:
         if row.ledger_id in seen:
