@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from lotwise.domain.orders import Canceled, Fill, Status
-from lotwise.domain.values import Amount, amount
-from lotwise.engine.records import Compared, Deposited, Unexplained
+from lotwise.domain.orders import Canceled, Fill, OrderType, Sent, Status
+from lotwise.domain.values import Amount, Time, amount
+from lotwise.engine.records import Compared, Deposited, Submit, Unexplained
 from lotwise.kraken.rest_account import TradeInfo
+from lotwise.kraken.rest_money import LedgerInfo
 from lotwise.ledger.postings import deposit, post
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.inbox import STRIKES, Bookkeeper, Inbox
 from lotwise.venues.kraken.reconcile import Reconciler, Reconciliation, unexplained
 from lotwise.venues.kraken.rest import NoAnswer, Refused
 from tests.sandbox_client import NOW
-from tests.test_live_orders import SOL, World, buy, falls, status, world
+from tests.test_live_orders import SOL, World, buy, falls, guard, status, world
 from world.network import Rates
 
 Scenario = Callable[[World, Reconciler], Coroutine[Any, Any, None]]
@@ -161,6 +162,35 @@ def test_what_is_unexplained_of_one_asset_hides_nothing_of_another() -> None:
         assert made.state.unexplained is None and made.state.reconciled is not None
         assert (made.state.reconciled.foreign["SOL"], made.state.reconciled.foreign["USDT"]) == (0, 900)
         assert made.state.ledger.total("SOL").number == Decimal("0.16")
+
+    reconciled(scenario)
+
+
+def test_a_sale_that_is_heard_of_while_the_books_are_read_leaves_nothing_foreign() -> None:
+    """Its coins stood in the balance: they are no coins that we never had, whatever else is unexplained."""
+
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        await made.submit(buy(price="101"))
+        await told(made, reconciler)
+        made.fold([Deposited(amount("1 USDT"), made.loop.now())])
+        sale = replace(guard(made.state.ledger.total("SOL").number), type=OrderType.MARKET, trigger=None)
+        made.fold([Submit(sale), Sent("abc-2", made.loop.now())])
+        rows_of = made.venue.account.ledger
+
+        async def sells(since: Time) -> list[LedgerInfo]:
+            rows, core = await rows_of(since), made.theirs.core
+            by_market = {"pair": "SOLUSDT", "type": "sell", "ordertype": "market", "volume": "0.1"}
+            key = made.theirs.credentials.key
+            assert isinstance(core.command(key, "AddOrder", by_market, made.loop.now()), dict)
+            _, fill = core.exchange.history("a").fills[-1]
+            made.fold([replace(fill, client_id="abc-2")])
+            return rows
+
+        made.venue.account.ledger = sells  # type: ignore[method-assign]
+        found = await reconciler.compare()
+        assert made.state.ledger.total("SOL").number == 0
+        assert found.undecided and not found.events and not found.differences
 
     reconciled(scenario)
 

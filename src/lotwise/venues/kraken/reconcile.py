@@ -71,6 +71,7 @@ class Reconciler:
             raise untold
         if news := self._news(await self._late_trades(since)):
             return Reconciliation(news)
+        known = _our_trades(self._state)
         sure = self._hasty or self._state.reconciled is None
         before = await self._venue.account.ledger(since) if sure else None
         balances = await self._venue.account.balances()
@@ -84,7 +85,8 @@ class Reconciler:
             return Reconciliation(undecided=True)
         found = self._money(balances, rows)
         self._hasty = found.hasty and not sure
-        return Reconciliation(undecided=True, hasty=True) if self._hasty else found
+        moved = _our_trades(self._state) != known  # ours are of later than the balances
+        return Reconciliation(undecided=True, hasty=True) if self._hasty or moved else found
 
     def _news(self, events: list[Event]) -> list[Event]:
         """The events without what cannot be and was told before: no look makes it true, and the money says
