@@ -360,7 +360,9 @@ ZOO = (
     Bug("label trusted", "closed is taken for filled as ordered", (0, 2, 5, 7, 8, 13), _label_trusted),
     Bug("fills without their id", "a trade told twice counts", (0, 2, 5, 7, 8), _fills_without_their_id),
     Bug("fee forgotten", "what a look-up finds is booked without its fee", (2, 7), _fee_forgotten),
-    Bug("cancel taken for done", "asked to cancel, so it is cancelled", (0, 8, 11), _cancel_taken_for_done),
+    Bug(
+        "cancel taken for done", "asked to cancel, so it is cancelled", (0, 8, 11, 13), _cancel_taken_for_done
+    ),
     Bug("all are cancelled", "to cancel one, all are", (20,), _all_are_cancelled),
     Bug("forgotten at restart", "what was under way is not looked up", (2, 5), _forgotten_at_restart),
     Bug("written after sending", "the intent follows its order to disk", (9,), _written_after_sending),
