@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lotwise.app.books import compared
 from lotwise.domain.orders import Canceled, Fill, OrderType, Sent, Status
 from lotwise.domain.values import Amount, Time, amount
 from lotwise.engine.records import Compared, Deposited, Submit, Unexplained
@@ -45,6 +46,12 @@ async def told(made: World, reconciler: Reconciler) -> list[Any]:
         events += found.events
         made.fold(found.events)
     return events
+
+
+def without_a_row(made: World, moved: str) -> None:
+    """Money comes or leaves, and no row of the account's ledger tells it."""
+    ledgers = made.theirs.core.exchange._floor.accounts.ledgers
+    ledgers["a"] = post(ledgers["a"], deposit(amount(moved)))
 
 
 def test_what_the_account_has_beyond_ours_is_foreign() -> None:
@@ -125,7 +132,7 @@ def test_a_coin_that_leaves_between_its_balance_and_its_row_is_not_missed_later(
 def test_a_coin_that_is_none_of_ours_may_come_and_go_without_a_row() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
-        made.theirs.core.exchange.deposit("a", amount("-3 SOL"))
+        without_a_row(made, "-3 SOL")
         made.theirs.core.deposit("a", amount("-1 SOL"), made.loop.now())
         assert (await reconciler.compare()).undecided
         await told(made, reconciler)
@@ -196,7 +203,7 @@ def test_a_sale_that_is_heard_of_while_the_books_are_read_leaves_nothing_foreign
 
 
 def test_the_trades_of_an_asset_that_is_unexplained_are_compared_once_it_is() -> None:
-    """Months later too: their rows wait, and none is counted twice."""
+    """Their rows wait, for however long, and none is counted twice."""
 
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
@@ -264,8 +271,7 @@ def test_a_fate_that_is_learned_while_the_books_are_read_is_not_taken_for_foreig
 def test_a_coin_that_we_never_had_is_not_ours_to_explain() -> None:
     async def scenario(made: World, reconciler: Reconciler) -> None:
         await told(made, reconciler)
-        ledgers = made.theirs.core.exchange._floor.accounts.ledgers
-        ledgers["a"] = post(ledgers["a"], deposit(amount("5 ADA")))  # no row of the account's ledger tells it
+        without_a_row(made, "5 ADA")
         await told(made, reconciler)
         assert made.state.reconciled is not None and made.state.reconciled.foreign["ADA"] == 5
 
@@ -327,6 +333,25 @@ def test_a_trade_that_is_not_told_yet_is_waited_for_before_it_is_taken_for_forei
         assert made.state.reconciled is not None and made.state.reconciled.foreign["SOL"] == 10
 
     assert status(reconciled(scenario)) is Status.FILLED
+
+
+def test_books_that_could_not_be_compared_are_not_called_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(made: World, reconciler: Reconciler) -> None:
+        await told(made, reconciler)
+        by_hand = {"pair": "SOLUSDT", "type": "buy", "ordertype": "limit", "price": "101", "volume": "1"}
+        core, key = made.theirs.core, made.theirs.credentials.key
+        assert isinstance(core.command(key, "AddOrder", by_hand, made.loop.now()), dict)
+
+        async def none_yet(account: Account, txids: tuple[str, ...]) -> list[TradeInfo]:
+            return []
+
+        with monkeypatch.context() as late:
+            late.setattr(Account, "trades_named", none_yet)
+            books = await compared(made.state, made.rest, made.loop.now)
+        assert not books.compared and not books.clean and not books.assets
+        assert (await compared(made.state, made.rest, made.loop.now)).clean
+
+    reconciled(scenario)
 
 
 def test_a_trade_that_is_never_told_is_not_waited_for_for_ever() -> None:

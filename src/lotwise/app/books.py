@@ -63,15 +63,20 @@ class OrderRow:
 
 @dataclass(slots=True)
 class Books:
-    """What one look found."""
+    """What one look found. compared: whether the money was; not while a trade or a row is too new for it."""
 
     assets: list[AssetRow] = field(default_factory=list)
     orders: list[OrderRow] = field(default_factory=list)
+    compared: bool = True
 
     @property
     def clean(self) -> bool:
         """Whether everything is explained."""
-        return all(not row.difference for row in self.assets) and all(row.explained for row in self.orders)
+        return (
+            self.compared
+            and all(not row.difference for row in self.assets)
+            and all(row.explained for row in self.orders)
+        )
 
 
 def folded(path: Path) -> tuple[Opened, State]:
@@ -171,9 +176,9 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
                 apply(state, event)  # type: ignore[arg-type]
         if not reports and not found.hasty:
             break
-    books = Books(orders=await _orders(orders, state, account))
+    books = Books(orders=await _orders(orders, state, account), compared=not found.undecided)
     if found.undecided:
-        return books  # the order whose fate is unknown stands among the rows
+        return books
     assets = sorted(state.ledger.assets() | account.told.keys() | found.differences.keys())
     for asset in assets:
         ours, theirs = state.ledger.total(asset).number, account.told.get(asset, Amount(ZERO, asset)).number

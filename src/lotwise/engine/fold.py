@@ -172,7 +172,7 @@ def _recount(state: State, asset: str, more: Decimal) -> None:
     if holding is None:
         return
     position, ours = holding.position, state.ledger.total(asset).number
-    holding.refusals = holding.unguarded = holding.untaken = 0  # what was refused was another quantity
+    _try_anew(holding)  # what was refused was another quantity
     holding.refused = None
     left = min(EXACT.add(position.quantity, more), ours)
     if left < position.quantity:
@@ -223,9 +223,13 @@ def _free_under(state: State, told: Listed) -> None:
     holding = state.holdings.get(told.listing.symbol)
     if holding is None or holding.refused == told.time:
         return
-    holding.refusals = holding.unguarded = holding.untaken = 0
+    _try_anew(holding)
     if any(known.order.side is Side.SELL for known in state.orders_on(told.listing.symbol)):
         holding.stuck = None
+
+
+def _try_anew(holding: Holding) -> None:
+    holding.refusals = holding.unguarded = holding.untaken = 0
 
 
 def _mark(state: State, mark: Marked) -> None:
@@ -354,7 +358,7 @@ def _bought(state: State, fill: Fill) -> Holding:
     elif entry is not None and holding.stuck is not None:
         holding.stop, holding.target, holding.opened = entry.stop, entry.target, fill.time
         holding.stuck = holding.leaving = holding.refused = None
-        holding.refusals = holding.unguarded = holding.untaken = 0
+        _try_anew(holding)
     holding.filled = fill.time
     return holding
 

@@ -24,6 +24,11 @@ from lotwise.venues.kraken.rest import NoAnswer, Refused
 PAUSE = 2.0
 """Seconds before another look at a difference: a run that goes on may not have written it down yet."""
 
+NOT_COMPARED = (
+    "The money could not be compared: a trade, or an order's fate, is so new that Kraken does not tell it"
+    " everywhere yet. Look again in a minute."
+)
+
 HEADS = ["Asset", "Ours", "Kraken's", "Not ours", "Difference"]
 
 
@@ -49,7 +54,8 @@ def command(journal: Path | None, base_url: str | None, ws_url: str | None, as_j
         told = trouble(no, place).problem
         raise Problem(f"{told.message}; nothing was compared", told.exit_code) from None
     if as_json:
-        click.echo(to_json({"clean": books.clean, "assets": books.assets, "orders": books.orders}))
+        found = {"clean": books.clean, "compared": books.compared}
+        click.echo(to_json({**found, "assets": books.assets, "orders": books.orders}))
     else:
         click.echo("\n".join(_lines(books, path)))
     if not books.clean:
@@ -78,6 +84,8 @@ def _lines(books: Books, path: Path) -> Iterator[str]:
     """Each meaning stands on a line of its own: no number and no word is cut, however narrow it is here."""
     yield from _assets(books.assets)
     yield from _orders(books.orders)
+    if not books.compared:
+        yield NOT_COMPARED
     words = "Everything is explained." if books.clean else "Something is NOT explained: see above."
     yield f"{words} Journal: {path}"
 

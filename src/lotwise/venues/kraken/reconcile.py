@@ -45,7 +45,7 @@ class Reconciliation:
     undecided: bool = False
     """A trade may be of an order whose fate is not known yet: nothing can be said before it is."""
     hasty: bool = False
-    """A row may be of later than its balance: nothing can be said before another look."""
+    """A row, or a trade of ours, may be of later than the balances: another look is needed."""
 
 
 class Reconciler:
@@ -118,7 +118,7 @@ class Reconciler:
                 events += await self._venue.told(dead[info.cl_ord_id], info)
         for known in list(state.orders.values()):
             if known.venue_id is None:
-                continue  # undecided: its own look-up goes on
+                continue  # its own look-up goes on
             try:
                 info = open_now.get(known.venue_id) or await account.order(known.venue_id)
                 events += await self._venue.told(known, info)
@@ -190,15 +190,15 @@ class Reconciler:
     def _money(self, balances: Mapping[str, Amount], rows: list[LedgerInfo]) -> Reconciliation:
         """Kraken's totals against ours. What is explained is told though something else is not: a coin that
         left must not be sold."""
-        whole = found = self._compared(balances, rows, frozenset())
+        whole = found = self._money_but(frozenset(), balances, rows)
         apart = frozenset(found.differences)
         while found.differences and self._state.reconciled is not None:
-            found = self._compared(balances, rows, apart)
+            found = self._money_but(apart, balances, rows)
             apart |= found.differences.keys()
         return replace(found, differences=whole.differences)
 
-    def _compared(
-        self, balances: Mapping[str, Amount], rows: list[LedgerInfo], apart: frozenset[str]
+    def _money_but(
+        self, apart: frozenset[str], balances: Mapping[str, Amount], rows: list[LedgerInfo]
     ) -> Reconciliation:
         """Of all assets but those apart: what was foreign before, and what came or went since. The rows of
         those apart, and of trades of them, are left for later."""
