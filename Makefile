@@ -16,10 +16,11 @@ $(STAMP): requirements.lock pyproject.toml
 run: install
 	$(BIN)/lotwise run
 
-# Each file in one process, two at once: some share what is dear to make.
+# Each file in one process, as some share what is dear to make; three at once on two cores, as some wait
+# for processes that they started.
 test: install
 	@$(MAKE) --no-print-directory -j 2 lint coverage
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 # Every line and branch of the pure core is run by the tests that are about it (those that only repeat
 # themselves left out).
