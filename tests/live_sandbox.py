@@ -253,8 +253,9 @@ class Books:
         self.journal.commit()
 
 
-def keep_books(made: Hosted, path: Path) -> None:
-    """A live run's journal: it bought SOL, and a purchase of ADA far below the market waits."""
+def keep_books(made: Hosted, path: Path, stop: str = "0.5") -> None:
+    """A live run's journal: it bought SOL, with a stop at this part of the price, and a purchase of ADA far
+    below the market waits."""
 
     async def trade(books: Books, rest: Rest) -> None:
         account = sha256(KEY.encode()).hexdigest()[:12]
@@ -262,7 +263,7 @@ def keep_books(made: Hosted, path: Path) -> None:
         venue = KrakenVenue(rest, clock, books.state, lambda _: None)
         reconciler = Reconciler(venue, books.state, clock)
         await _compare(books, reconciler)
-        await _trade(books, rest, venue)
+        await _trade(books, rest, venue, stop)
         await _compare(books, reconciler)
 
     _keep(made, path, trade)
@@ -320,7 +321,7 @@ async def _quote(rest: Rest, symbol: str) -> Quote:
     return ticker_of(payload).quote(symbol, clock())
 
 
-async def _trade(books: Books, rest: Rest, venue: Orders) -> None:
+async def _trade(books: Books, rest: Rest, venue: Orders, lowest: str = "0.5") -> None:
     for number, (symbol, factor) in enumerate(((SOL, "1.01"), (ADA, "0.7")), 1):
         ask = (await _quote(rest, symbol)).ask
         listing = books.state.listed[symbol].listing
@@ -339,7 +340,7 @@ async def _trade(books: Books, rest: Rest, venue: Orders) -> None:
             time_in_force=TimeInForce.GTC,
             fee_asset=FeeAsset.QUOTE,
         )
-        stop, target = (round_down(ask * Decimal(f), listing.tick_size) for f in ("0.5", "2"))
+        stop, target = (round_down(ask * Decimal(f), listing.tick_size) for f in (lowest, "2"))
         submit = Submit(order, number, Try(stop, target, 1.0, 0))
         books.add(submit)
         books.add(*await venue.carry_out(submit, books.journal.commit))  # type: ignore[arg-type]

@@ -246,6 +246,17 @@ def test_it_takes_up_what_it_held_and_what_happened_meanwhile(home: Path) -> Non
             assert SOL in live_state(path).holdings and process.poll() is None
 
 
+def test_a_stop_is_heeded_though_the_books_cannot_be_compared(home: Path) -> None:
+    with sandbox() as exchange:
+        path = home / "live.journal"
+        keep_books(exchange, path, stop="1.5")
+        compared = live_state(path).reconciled
+        exchange.do(lambda admin: admin.add_fault(kind="error", on=["Ledgers"]))
+        with running(exchange, home) as process:
+            wait(lambda: SOL not in live_state(path).holdings)
+            assert live_state(path).reconciled == compared and process.poll() is None
+
+
 def test_no_secret_is_in_output_journal_or_any_file(home: Path) -> None:
     with sandbox() as exchange:
         keep_books(exchange, home / "live.journal")

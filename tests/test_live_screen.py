@@ -125,6 +125,13 @@ def test_what_is_not_known_is_said_to_be_not_known(holding: Engine) -> None:
     assert "equity about " in words and "books agreed" not in words
 
 
+def test_before_the_books_are_compared_it_says_that_nothing_is_bought(holding: Engine) -> None:
+    holding.compared = lambda: False
+    words = Told(holding, terminal=False).connected().words()
+    assert "BUYS NOTHING: the books were not compared with the exchange's yet" in words
+    assert "ACTIVE" not in words
+
+
 def test_coins_that_never_had_a_price_count_as_what_they_cost(holding: Engine) -> None:
     state, free = holding.state, holding.state.ledger.total("USDT").number
     holding.quotes, state.marked = {}, None

@@ -19,11 +19,13 @@ from lotwise.domain.orders import (
     Expired,
     Fill,
     OrderState,
+    ProvenAbsent,
     Purpose,
     Rejected,
     Rejection,
     RejectionKind,
     Sent,
+    TimedOut,
 )
 from lotwise.domain.values import Amount, Side, Time
 from lotwise.engine.engine import Engine
@@ -32,6 +34,7 @@ from lotwise.engine.ports import Brackets
 from lotwise.engine.records import (
     Cancel,
     Command,
+    Decided,
     Elapsed,
     Event,
     Extent,
@@ -39,6 +42,7 @@ from lotwise.engine.records import (
     MarketUpdate,
     Panic,
     Record,
+    Skip,
     Stranded,
     Submit,
     Trading,
@@ -114,6 +118,53 @@ def bar(time: int, price: int = 100) -> MarketUpdate:
 def resting(kraken: Kraken) -> list[OrderState]:
     known = kraken.engine.state.orders.values()
     return [one for one in known if one.order.purpose is Purpose.PROTECTION]
+
+
+# Lost on the way
+
+
+class Deaf(Kraken):
+    """No sale arrives there."""
+
+    def _placed(self, record: Submit, now: Time) -> list[Event]:
+        name = record.order.client_id
+        return [Sent(name, now), TimedOut(name, now)]
+
+
+@pytest.mark.parametrize("signal", [0.0, -1.0])
+def test_a_sale_that_is_proven_absent_is_ordered_anew_at_once(tmp_path: Path, signal: float) -> None:
+    """The next bar may be long in coming, and the market deaf."""
+    kraken = Deaf(held(tmp_path).engine)
+    (stop,) = resting(kraken)
+    kraken.tell(Canceled(stop.order.client_id, "User requested", at(2)))
+    kraken.tell(replace(bar(at(3)), signals={SOL: signal}))
+    (lost,) = kraken.engine.state.orders.values()
+    kraken.log.clear()
+    kraken.tell(ProvenAbsent(lost.order.client_id, Time(at(3) + 40_000)))
+    (anew,) = of(kraken.log, Submit)
+    assert anew.order.client_id != lost.order.client_id
+    assert (anew.order.purpose, anew.order.quantity) == (lost.order.purpose, lost.order.quantity)
+
+
+def test_before_the_books_are_compared_nothing_is_entered_and_what_is_held_is_sold(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    kraken.engine.compared = lambda: False
+    (stop,) = resting(kraken)
+    kraken.tell(Canceled(stop.order.client_id, "User requested", at(2)))
+    wished = replace(bar(at(3)), signals={SOL: 1.0})
+    kraken.tell(wished)
+    assert [order.purpose for order in orders(kraken.log, Purpose.PROTECTION)] == [Purpose.PROTECTION]
+    kraken.tell(replace(bar(at(4)), signals={SOL: -1.0}))
+    (sale,) = orders(kraken.log, Purpose.SIGNAL)
+    price, fee = D(100), Amount(D(0), "USDT")
+    cost = Amount(price * sale.quantity, "USDT")
+    sold = Fill("T9", sale.client_id, SOL, Side.SELL, price, sale.quantity, cost, fee, Liquidity.TAKER, at(4))
+    kraken.tell(sold)
+    kraken.tell(replace(bar(at(5)), signals={SOL: 1.0}))
+    assert of(kraken.log, Decided)[-1].reason is Skip.UNRECONCILED
+    kraken.engine.compared = lambda: True
+    kraken.tell(replace(bar(at(6)), signals={SOL: 1.0}))
+    assert of(kraken.log, Decided)[-1].reason is None
 
 
 # Refusals

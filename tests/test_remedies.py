@@ -68,6 +68,19 @@ def handled(*events: Event, **settings: Any) -> Answer:
     return answer
 
 
+def uncompared(*events: Event) -> Answer:
+    """What the engine makes of these events before its books were compared with the exchange's."""
+
+    def answer(path: Path) -> Decided:
+        with Journal(path) as journal:
+            world = World({SOL: CALM_BARS})
+            engine = born(world, settings_in(world), journal).engine
+            engine.compared = lambda: False
+            return last_decision([record for event in events for record in engine.handle(event)])
+
+    return answer
+
+
 def moment(late: int = 0, bid: str = "100") -> MarketUpdate:
     """The close of the first bar with a wish; the bar is so many hours old, and this is the bid."""
     price, date = D(100), Time(at(0) - late * HOUR)
@@ -143,6 +156,7 @@ CASES = [
         handled(usdt("-10.00001", 0), moment()),
         handled(usdt("-10.00001", 0), Compared((), Reconciled({}, (), at(0))), moment()),
     ),
+    Case(Skip.UNRECONCILED, "wait until they are", uncompared(moment()), handled(moment())),
     Case(
         Skip.PAIR_BUSY,
         "wait until it is closed",

@@ -283,7 +283,7 @@ def _books_never_compared() -> Sequence[Change]:
 
 
 async def _kept(keeper: Bookkeeper) -> None:
-    keeper.agreed.set()
+    keeper._settled = True
     while True:
         keeper._asked.clear()
         await keeper._asked.wait()

@@ -165,7 +165,7 @@ async def open_live(settings: Settings, journal: Journal, ports: Ports, allotmen
     run = LiveRun(engine, venue, journal, inbox, feed, watched.symbols, notice=book.notice)
     await feed.load()
     _take_up(run)
-    run.background = [partial(_after, keeper, feed.run), book.keep]
+    run.background = [feed.run, book.keep]
     if isinstance(venue, KrakenVenue):
         inbox.put(venue.resume())
         assert keeper is not None and ports.private is not None
@@ -227,7 +227,9 @@ def _venue(
         return None, SimulatedVenue(exchange_of(settings, engine.state), engine.rules)
     venue = KrakenVenue(ports.rest, ports.clock, engine.state, inbox.put)
     reconciler = Reconciler(venue, engine.state, ports.clock)
-    return Bookkeeper(reconciler, inbox, ports.clock, partial(_compared, ports)), venue
+    keeper = Bookkeeper(reconciler, inbox, ports.clock, partial(_compared, ports))
+    engine.compared = keeper.is_settled
+    return keeper, venue
 
 
 def _connected(ports: Ports, subject: str, keeper: Bookkeeper | None) -> None:
@@ -266,13 +268,6 @@ async def _watch_stops(run: LiveRun, clock: Callable[[], Time]) -> None:
         if run.engine.outgrown(clock()):
             run.inbox.put([Elapsed(clock())])
             await run.inbox.answered()
-
-
-async def _after(keeper: Bookkeeper | None, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """The market is listened to once the books agree: before that nothing may be entered anyway."""
-    if keeper is not None:
-        await keeper.agreed.wait()
-    await work()
 
 
 def _ours(state: State, client_id: object, venue_id: object) -> str | None:

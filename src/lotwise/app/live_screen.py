@@ -203,6 +203,8 @@ class LiveScreen(View):
         if restriction(state):
             lift = f"lotwise panic lift --journal {quote(str(self._there.journal))}"
             yield f"{restriction(state)}. To lift it: {lift}", DOUBTFUL
+        elif not self._engine.compared():
+            yield "BUYS NOTHING: the books were not compared with the exchange's yet; it sells", DOUBTFUL
         elif not self._has_prices():
             yield "BUYS NOTHING: there is no market data now", DOUBTFUL
         elif not state.unexplained and not refused:

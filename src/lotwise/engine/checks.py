@@ -30,6 +30,8 @@ class Wish:
     status: MarketStatus = MarketStatus.ONLINE
     swing: float = 0.0
     """How much the pair moves in a typical day, as a fraction; 0: not known."""
+    compared: bool = True
+    """Whether our books were compared with the exchange's since the program began."""
 
 
 def fresh_data(wish: Wish) -> Rung:
@@ -68,10 +70,10 @@ def pair_online(wish: Wish) -> Rung:
 
 def reconciled(wish: Wish) -> Rung:
     """The exchange has what our books say."""
-    missing = wish.state.unexplained
-    return Rung(
-        "books agree", missing is None, missing or "yes", "the exchange has what our books say", "explain it"
-    )
+    missing, need = wish.state.unexplained, "the exchange has what our books say"
+    if missing is None and not wish.compared:
+        return Rung("books agree", False, "not compared since the start", need, "wait until they are")
+    return Rung("books agree", missing is None, missing or "yes", need, "explain it")
 
 
 def pair_free(wish: Wish) -> Rung:

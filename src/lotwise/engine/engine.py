@@ -1,7 +1,7 @@
 """The engine: `handle(event)` is the one function to read. It decides, applies its own records to
 the state, and returns them to be written down; Submit and Cancel among them are for the venue."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -88,7 +88,8 @@ class Climbed:
 
 class Engine(Seller):
     """Joins market, wishes, sizing, orders and ledger. Everything it knows is its state, what it sees,
-    and how often each refusal came again since that was last written down (`repeats`: count, last)."""
+    how often each refusal came again since that was last written down (`repeats`: count, last), and whether
+    its books were `compared` with the exchange's since the program began; before that nothing is entered."""
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class Engine(Seller):
         repeats: Mapping[str, tuple[int, Time]] | None = None,
     ) -> None:
         super().__init__(plan, state, quotes, highs or {})
+        self.compared: Callable[[], bool] = lambda: True
         self._repeats = dict(repeats or {})
         self._lies: set[str] = set()
 
@@ -195,9 +197,8 @@ class Engine(Seller):
             price = entry_price(plan, liquidity, rules, quote)
         opportunity = Opportunity(symbol, price, liquidity, update.time, confidence)
         candle, swing = update.candles[symbol], update.swings.get(symbol, 0.0)
-        wish = Wish(
-            opportunity, candle, rules, quote, self.state, plan, self.equity(), self.status(symbol), swing
-        )
+        seen = (opportunity, candle, rules, quote, self.state, plan, self.equity(), self.status(symbol))
+        wish = Wish(*seen, swing, self.compared())
         return Climbed(wish, attempt, *climb(wish, LADDER))
 
     def _standing(self, symbol: str, now: Time) -> Skip | None:
@@ -206,7 +207,8 @@ class Engine(Seller):
         opportunity = Opportunity(symbol, nothing, plan.liquidity(0), soon)
         candle = Candle(symbol, now, nothing, nothing, nothing, nothing, nothing)
         rules = self.rules(symbol, soon)
-        wish = Wish(opportunity, candle, rules, None, self.state, plan, nothing, self.status(symbol))
+        seen = (opportunity, candle, rules, None, self.state, plan, nothing, self.status(symbol))
+        wish = Wish(*seen, compared=self.compared())
         return climb(wish, STANDING)[1]
 
     def _share(self, climbed: list[Climbed]) -> Iterator[Record]:

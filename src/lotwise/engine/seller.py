@@ -197,7 +197,7 @@ class Seller(Sight):
                 return True
             case Purpose.PROTECTION if ended.status is Status.CANCELED:
                 return ended.rest != self.whole(ended.order.symbol, holding)
-        return ended.status is Status.FILLED
+        return ended.status in (Status.FILLED, Status.DEAD)
 
     def _filled(self, known: OrderState, time: Time) -> Iterator[Record]:
         """A part of an order is done: the stop that rests follows what is held; where it is met, no more

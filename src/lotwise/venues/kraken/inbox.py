@@ -78,7 +78,7 @@ class Inbox:
 
 
 class Bookkeeper:
-    """Compares the books at the start, every 40 s, and when asked to; `agreed` is set once they did.
+    """Compares the books at the start, every 40 s, and when asked to.
 
     `told` hears of each comparison: None when the books agree, else why they could not be compared."""
 
@@ -89,12 +89,16 @@ class Bookkeeper:
         clock: Callable[[], Time],
         told: Callable[[Refused | NoAnswer | None], None],
     ) -> None:
-        self.agreed = asyncio.Event()
+        self._settled = False
         self._reconciler = reconciler
         self._inbox = inbox
         self._clock = clock
         self._told = told
         self._asked = asyncio.Event()
+
+    def is_settled(self) -> bool:
+        """Whether the books agreed once, or are known not to."""
+        return self._settled
 
     def ask(self) -> None:
         """Compare now: a connection was lost and is there again."""
@@ -119,11 +123,12 @@ class Bookkeeper:
             if strikes >= STRIKES and found.differences and found.differences != told:
                 told = found.differences
                 self._inbox.put(unexplained(told, self._clock()))
-                self.agreed.set()  # exits go on; entries are refused by their check
+                await self._inbox.answered()
+                self._settled = True
             if found.events:
                 self._inbox.put(found.events)
             elif not found.differences and not found.undecided:
-                self.agreed.set()
+                self._settled = True
                 self._told(None)
             rest = max(SOON, began + EVERY - asyncio.get_running_loop().time())
             doubtful = LATER if found.undecided else AGAIN if found.differences else rest
