@@ -56,6 +56,7 @@ from tests.live_sandbox import (
     running,
     sandbox,
     theirs,
+    wait,
 )
 
 
@@ -165,6 +166,22 @@ def test_the_run_flattens_and_gives_a_receipt(kept: tuple[Hosted, Path]) -> None
     assert told["holdings"] == [] and waiting(kept[0]) == []
     assert owned(kept[0], "SOL") == 3, "what is not the bot's stays"
     assert not socket_of(kept[1] / "live.journal").exists(), "it is taken away at the end"
+
+
+def test_what_cannot_be_sold_now_is_told_before_and_is_left(
+    kept: tuple[Hosted, Path],
+) -> None:
+    """The minimum was raised above what is held."""
+    made, home = kept
+    with running(made, home):
+        made.do(lambda admin: admin.change(change="rules", pair=SOL, ordermin="5"))
+        wait(lambda: live_state(home / "live.journal").listed[SOL].listing.min_quantity == 5)
+        told = panic(kept, "flatten", "--yes")
+    assert "Keep 0.12 SOL: it cannot be sold now (it is below the minimum of 5 SOL" in told.stdout
+    assert "Sell" not in told.stdout and f"SELL {SOL}" not in told.stdout
+    assert told.returncode == 3 and told.stdout.rstrip().endswith(
+        "NOT all of it: what is still held cannot be sold now."
+    )
 
 
 def test_what_was_stopped_stays_so_over_a_restart_until_it_is_lifted(kept: tuple[Hosted, Path]) -> None:

@@ -39,9 +39,11 @@ from lotwise.engine.records import (
     Event,
     Extent,
     Freed,
+    Listed,
     MarketUpdate,
     Panic,
     Record,
+    Restricted,
     Skip,
     Stranded,
     Submit,
@@ -402,6 +404,38 @@ def test_a_start_goes_on_with_what_an_end_in_the_middle_of_many_cancels_left_und
     assert [cancel.client_id for cancel in of(kraken.log, Cancel)] == [stop.order.client_id]
     sold = [submit.order.purpose for submit in of(kraken.log, Submit)]
     assert sold == ([] if sold_for is None else [sold_for])
+
+
+def raised(time: int, least: str) -> Listed:
+    return replace(told_of(SOL, 3, MarketStatus.ONLINE, min_quantity=D(least)), time=Time(time))
+
+
+def test_a_sale_that_could_not_be_placed_again_is_not_taken_off_to_sell_all(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    (stop,) = resting(kraken)
+    kraken.tell(raised(at(3), "0.2"))
+    kraken.log.clear()
+    kraken.tell(Panic(Extent.FLATTEN, at(3)))
+    assert of(kraken.log, Cancel) == [] and resting(kraken) == [stop]
+    assert (kraken.engine.state.holdings[SOL].stuck or "").startswith("only the resting stop is left")
+    kraken.tell(raised(at(4), "0.02"), bar(at(4)))
+    assert orders(kraken.log, Purpose.PANIC) != [], "it is sold when that is allowed again"
+
+
+def test_what_could_not_be_sold_when_all_was_to_be_is_kept_once_that_is_lifted(tmp_path: Path) -> None:
+    kraken = held(tmp_path)
+    (stop,) = resting(kraken)
+    engine = kraken.engine
+    for event in (
+        Panic(Extent.FLATTEN, at(3)),
+        raised(at(3), "0.2"),
+        Canceled(stop.order.client_id, "User requested", at(3)),
+    ):
+        engine.handle(event)
+    assert engine.state.holdings[SOL].stuck and engine.state.orders == {}
+    engine.handle(Restricted(Trading.ACTIVE, "the owner lifted the restriction", at(3)))
+    kraken.tell(raised(at(4), "0.02"), bar(at(4)))
+    assert [submit.order.purpose for submit in of(kraken.log, Submit)] == [Purpose.PROTECTION]
 
 
 def test_what_was_too_cheap_beside_its_resting_stop_is_left_once_its_price_allows_it(tmp_path: Path) -> None:

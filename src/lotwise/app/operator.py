@@ -25,7 +25,7 @@ from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import Side, Time
 from lotwise.engine.engine import Engine
 from lotwise.engine.records import Event, Extent, Panic, Restricted, Trading
-from lotwise.engine.state import State
+from lotwise.engine.state import RESTING, State
 from lotwise.venues.kraken.inbox import Inbox
 
 LIFT = "lift"
@@ -84,13 +84,17 @@ class Operator:
 
 
 def _done(state: State, word: str) -> bool:
-    """Whether nothing is left to do of it. What is too small to be sold stays."""
+    """Whether no more can be done of it now. What is too small to be sold stays, and with it a sale that
+    waits for it and could not be placed again."""
     if word == LIFT:
         return state.trading is Trading.ACTIVE
     if state.trading is Trading.ACTIVE:
         return False
-    quiet = word == Extent.ENTRIES or not state.orders
-    return quiet and (word != Extent.FLATTEN or all(held.stuck for held in state.holdings.values()))
+    if word != Extent.FLATTEN:
+        return word == Extent.ENTRIES or not state.orders
+    stuck = {symbol for symbol, held in state.holdings.items() if held.stuck}
+    kept = (o.order.symbol in stuck and o.order.purpose in RESTING for o in state.orders.values())
+    return stuck == state.holdings.keys() and all(kept)
 
 
 def _sales(state: State) -> list[Fill]:
@@ -104,7 +108,7 @@ def _receipt(state: State, word: str, open_before: list[str], sold: list[Fill]) 
     were_open = [state.order(name) for name in open_before if name in state.orders or name in state.ended]
     return {
         "asked": word,
-        "done": _done(state, word),
+        "done": _done(state, word) and not (word == Extent.FLATTEN and state.holdings),
         "trading": state.trading.value,
         "orders": [] if word in (LIFT, Extent.ENTRIES) else [_order(known) for known in were_open],
         "sold": [

@@ -120,6 +120,7 @@ def _take_in(state: State, record: Record) -> None:
             state.holdings[record.symbol].stuck = None
         case Restricted():
             state.trading, state.flattening = record.trading, False
+            _sell_no_more(state)
         case Panic():
             # With its orders cancelled a holding would get them anew at the next bar, but for HALTED.
             state.trading = Trading.HALTED if record.extent is Extent.ORDERS else Trading.REDUCING
@@ -139,6 +140,13 @@ def _take_in(state: State, record: Record) -> None:
             _report(state, record)
         case _:
             assert_never(record)
+
+
+def _sell_no_more(state: State) -> None:
+    """What was to be sold by the owner's word, and is not being sold, goes on as before it."""
+    for symbol, holding in state.holdings.items():
+        if holding.leaving is Purpose.PANIC and not state.orders_on(symbol):
+            holding.leaving = None
 
 
 def _deposit(state: State, record: Deposited) -> None:

@@ -78,13 +78,16 @@ class Seller(Sight):
             due = self._off_for(known)
             if due is None or known.status not in AT_THE_EXCHANGE:
                 continue
-            symbol = known.order.symbol
-            holding = self.state.holdings.get(symbol) if known.order.side is Side.SELL else None
-            why = None if holding is None else self.unsellable(symbol, due, time)
-            if holding is None or why is None:
-                yield self._write(Cancel(known.order.client_id, due, time))
-            elif not holding.stuck:
-                yield self._only_is_left(known.order, why, time)
+            yield from self._ask_off(known.order, due, time)
+
+    def _ask_off(self, order: Order, due: Purpose, time: Time) -> Iterator[Record]:
+        """Ask an order off the book, unless by now it is the only sale that the rules allow."""
+        holding = self.state.holdings.get(order.symbol) if order.side is Side.SELL else None
+        why = None if holding is None else self.unsellable(order.symbol, due, time)
+        if holding is None or why is None:
+            yield self._write(Cancel(order.client_id, due, time))
+        elif not holding.stuck:
+            yield self._only_is_left(order, why, time)
 
     def _off_for(self, known: OrderState) -> Purpose | None:
         """What a waiting order should be off the book for; None: it may stay there."""
@@ -318,10 +321,11 @@ class Seller(Sight):
         yield self._write(asked)
         if asked.extent is Extent.ENTRIES:
             return
-        due = Purpose.PANIC if asked.extent is Extent.FLATTEN else Purpose.TARGET
         for known in list(self.state.orders.values()):
-            if known.order.purpose in WAITING:
-                yield self._write(Cancel(known.order.client_id, due, asked.time))
+            if known.order.purpose in WAITING and asked.extent is Extent.FLATTEN:
+                yield from self._ask_off(known.order, Purpose.PANIC, asked.time)
+            elif known.order.purpose in WAITING:
+                yield self._write(Cancel(known.order.client_id, Purpose.TARGET, asked.time))
         for symbol, holding in list(self.state.holdings.items()):
             again = holding.refusals < EXIT_TRIES
             sellable = again and self.unsellable(symbol, Purpose.PANIC, asked.time) is None

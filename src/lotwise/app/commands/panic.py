@@ -18,14 +18,19 @@ from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask, 
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import money, money_up
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
+from lotwise.domain.market import FeeAsset, Market, market_of
+from lotwise.domain.orders import Order
 from lotwise.domain.values import EXACT, Side, plain, round_up
 from lotwise.engine.codec import Unfoldable
+from lotwise.engine.exits import salable
 from lotwise.engine.records import Extent, Trading
+from lotwise.engine.rescue import sells
 from lotwise.engine.state import State
 from lotwise.kraken.fees import SINCE_JULY_2026
 from lotwise.kraken.names import pair_names
 from lotwise.kraken.rest import ticker_of
 from lotwise.kraken.rest_account import OPEN, OrderFate
+from lotwise.markets import raised
 from lotwise.store.journal import JournalError
 from lotwise.venues.kraken.account import Account
 from lotwise.venues.kraken.rest import NoAnswer, Refused, Rest
@@ -118,7 +123,7 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
         raise Problem(f"{path} is of a run on candles ({opened.mode}): there is nothing to stop")
     if opened.mode == PAPER and listener(path) is None:
         raise Problem(f"{path} is of a run on paper, and no run answers: nothing to stop", UNAVAILABLE)
-    cancels: list[dict[str, Any]] = []
+    orders: list[Order] = []
     sales: list[Sale] = []
     infos: dict[str, OrderFate] = {}
     unasked = None
@@ -126,13 +131,20 @@ async def _preview(word: str, path: Path, place: Place) -> Preview:
         if listener(path) is None:
             infos, unasked = await _meanwhile(state, place)
         ended = {name for name, info in infos.items() if info.status != OPEN}
-        names = ("client_id", "symbol", "side", "quantity", "price", "trigger")
         orders = [known.order for name, known in state.orders.items() if name not in ended]
-        cancels = [{name: getattr(order, name) for name in names} for order in orders]
     if word == Extent.FLATTEN:
         held = _held(state, infos)
         async with open_rest(place) as rest:
             sales = [await _sale(symbol, held[symbol], state, rest) for symbol in sorted(held)]
+    kept = {sale.symbol for sale in sales if sale.stuck}
+    cancels = [
+        {
+            name: getattr(order, name)
+            for name in ("client_id", "symbol", "side", "quantity", "price", "trigger")
+        }
+        for order in orders
+        if order.side is Side.BUY or order.symbol not in kept
+    ]
     return Preview(word, str(path), opened.mode, state.trading.value, cancels, sales, unasked)
 
 
@@ -162,16 +174,28 @@ def _held(state: State, infos: Mapping[str, OrderFate]) -> dict[str, Decimal]:
 
 async def _sale(symbol: str, quantity: Decimal, state: State, rest: Rest) -> Sale:
     holding, told = state.holdings.get(symbol), state.listed.get(symbol)
-    stuck = None if holding is None else holding.stuck
+    stuck, market = None if holding is None else holding.stuck, _market(symbol, state)
     rate = SINCE_JULY_2026.tiers[0].taker_fee if told is None else told.taker_fee
     try:
         (payload,) = (await rest.public("Ticker", {"pair": pair_names(symbol).altname})).values()
         bid = ticker_of(payload).quote(symbol, clock()).bid
     except (Refused, NoAnswer, LookupError, ValueError, TypeError, AttributeError):
         return Sale(symbol, quantity, None, None, None, stuck)
+    if market is not None and stuck is None and not sells(salable(quantity, market), market, bid):
+        least = f"{plain(market.min_quantity)} {market.base}, {plain(market.min_notional)} {market.quote}"
+        stuck = f"it is below the minimum of {least}"
     notional = EXACT.multiply(quantity, bid)
     fee = round_up(EXACT.multiply(notional, rate), Decimal("0.00000001"))
     return Sale(symbol, quantity, bid, EXACT.subtract(notional, fee), fee, stuck)
+
+
+def _market(symbol: str, state: State) -> Market | None:
+    """A pair's rules as the run last heard or learned them."""
+    told = state.listed.get(symbol)
+    if told is None:
+        return None
+    market = market_of(told.listing, told.maker_fee, told.taker_fee, FeeAsset.QUOTE)
+    return raised(market, state.evidence.get(symbol), clock())
 
 
 def _told(preview: Preview) -> Iterator[str]:
@@ -230,9 +254,17 @@ def _done(receipt: Receipt, again: str) -> Iterator[str]:
         yield f"Still held: {_number(held['quantity'])} of {held['symbol']}{why}"
     owned = [f"{_number(has['total'])} {asset}" for asset, has in receipt.get("balances", {}).items()]
     yield f"The bot's balance: {', '.join(owned) or 'nothing'}."
-    yield "Done." if receipt["done"] else "NOT all of it is done yet: ask again, or see `lotwise reconcile`."
+    yield _end(receipt)
     if receipt["by"] != "the run":
         yield f"No run is on now, and stops are watched only by one: {again}"
+
+
+def _end(receipt: Receipt) -> str:
+    if receipt["done"]:
+        return "Done."
+    if receipt["asked"] == Extent.FLATTEN and all(held["stuck"] for held in receipt["holdings"]):
+        return "NOT all of it: what is still held cannot be sold now."
+    return "NOT all of it is done yet: ask again, or see `lotwise reconcile`."
 
 
 def _number(told: Decimal | str) -> str:
