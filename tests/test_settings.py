@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from lotwise.app.cli import cli
 from lotwise.app.commands.config import reference
 from lotwise.app.configuration import KEYS, default_text, load_settings, load_with_origins, unit
+from lotwise.app.live import live_settings
 from lotwise.app.presets import PRESETS, BadSettings
 from lotwise.app.settings import Settings
 from lotwise.domain.market import FeeAsset, Liquidity, Tier
@@ -68,6 +69,14 @@ def test_small_trades_fifty_under_the_latest_rules() -> None:
 
 def test_pairs_follow_the_stake_currency() -> None:
     assert load_settings(None, "small", {"stake_currency": "USD"}).pairs[0] == "SOL/USD"
+
+
+@pytest.mark.parametrize("name", ["config.json", "lotwise.toml"])
+def test_a_file_that_init_wrote_leaves_real_orders_their_headroom(name: str) -> None:
+    assert run("init", name, "--preset", "small")[0] == 0
+    settings = load_settings(None, None, {})
+    assert (settings.preset, settings.sizing.exit_headroom) == ("small", 1)
+    assert live_settings(settings).sizing.exit_headroom == Decimal("1.1")
 
 
 def test_a_file_may_name_its_preset() -> None:
@@ -389,10 +398,11 @@ def test_any_exact_number_comes_out_as_it_was_written(target: Decimal, wallet: D
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("name", ["config.json", "lotwise.toml"])
-def test_init_writes_every_key_and_what_it_writes_is_the_preset(name: str, preset: str) -> None:
+def test_init_writes_every_key_but_one_and_what_it_writes_is_the_preset(name: str, preset: str) -> None:
     assert run("init", name, "--preset", preset) == (0, f"wrote {name}, preset {preset}\n")
     settings, origins = load_with_origins(None, None, {})
-    assert all(origin.startswith(f"{name}:") for origin in origins.values())
+    elsewhere = [key for key, origin in origins.items() if not origin.startswith(f"{name}:")]
+    assert elsewhere == [("sizing", "exit_headroom")]
     Path(name).unlink()
     assert settings == load_settings(None, preset, {})
 

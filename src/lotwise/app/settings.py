@@ -137,7 +137,8 @@ class Sizing(_Section):
     exit_headroom: AtLeastOne = _key(
         "1.0",
         "factor",
-        "How far above the exchange's minimums an exit at the stop must be; 1.1 is 10 %.",
+        "How far above the exchange's minimums an exit at the stop must be; 1.1 is 10 %, and what real "
+        "orders take where nothing is set.",
     )
     raise_to_minimum: bool = _key(
         True, "true or false", "Raise a share below the minimum to the minimum, never above the cap."

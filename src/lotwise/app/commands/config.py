@@ -3,13 +3,16 @@
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lotwise.app.presets import DEFAULT_FILES, DEFAULT_PRESET, PRESETS, BadSettings, KeyPath, variable
 from lotwise.app.terminal import BAD_INPUT, Problem, json_option, to_json
 from lotwise.domain.values import plain
+
+if TYPE_CHECKING:
+    from lotwise.app.settings import Settings
 
 # `settings` needs pydantic: it is imported where it is used, so that help stays instant.
 
@@ -62,17 +65,20 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 @json_option
 def init(path: Path, preset: str, force: bool, as_json: bool) -> None:
-    """Write a complete configuration to PATH (JSON; TOML with help where PATH ends in .toml)."""
+    """Write a complete configuration to PATH (JSON; TOML with help where PATH ends in .toml). Left open is
+    what real orders take otherwise than those on paper (sizing.exit_headroom)."""
     from lotwise.app.settings import Settings
 
     settings = Settings.model_validate({**PRESETS[preset].values, "preset": preset})
     written = _toml if path.suffix.lower() == ".toml" else _json
+    if path.is_dir():
+        raise Problem(f"{path} is a folder; name a file in it")
     if path.exists() and not force:
         raise Problem(f"{path} exists; --force writes over it")
     # A draft first: a full disk must not cost the configuration that was there.
     draft = path.with_name(f"{path.name}.draft")
     try:
-        draft.write_text(f"{written(settings.model_dump())}\n", encoding="utf-8")
+        draft.write_text(f"{written(_values(settings))}\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
@@ -147,6 +153,17 @@ def reference() -> str:
     return "\n".join([*lines, ""])
 
 
+OPEN: KeyPath = ("sizing", "exit_headroom")
+"""Unset it is 1 on paper and 1.1 with real orders: a file that says either says it for both."""
+
+
+def _values(settings: "Settings") -> dict[str, Any]:
+    values: dict[str, Any] = settings.model_dump()
+    if OPEN[-1] not in settings.sizing.model_fields_set:
+        del values[OPEN[0]][OPEN[-1]]
+    return values
+
+
 def _by_section(paths: list[KeyPath]) -> dict[KeyPath, list[KeyPath]]:
     sections: dict[KeyPath, list[KeyPath]] = {}
     for path in paths:
@@ -181,5 +198,6 @@ def _toml(values: dict[str, Any]) -> str:
         lines += ["", f"[{'.'.join(section)}]"] if section else []
         for path in paths:
             lines.append(f"# {KEYS[path].description} ({unit(path)})")
-            lines.append(f"{path[-1]} = {_scalar(_at(values, path))}")
+            told = path[-1] in _at(values, section)
+            lines.append(f"{path[-1]} = {_scalar(_at(values, path))}" if told else f"# {path[-1]} =")
     return "\n".join(lines)
