@@ -23,10 +23,10 @@ import pytest
 
 from lotwise.app import accounts
 from lotwise.app.kraken import clock
-from lotwise.app.live import PAPER as PAPER_MODE
 from lotwise.app.live import live_settings, rules_of
 from lotwise.app.operator import listener
 from lotwise.app.settings import Settings
+from lotwise.app.wire import PAPER as PAPER_MODE
 from lotwise.app.wire import exchange_of
 from lotwise.domain.market import Candle, FeeAsset, Quote
 from lotwise.domain.orders import Order, OrderType, Purpose, TimeInForce

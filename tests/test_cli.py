@@ -481,7 +481,7 @@ def test_ctrl_c_prints_the_summary_and_the_run_goes_on_to_the_same_end(sign: sig
         told, errors = process.communicate(timeout=SECONDS)
     assert (process.returncode, errors) == (0, "")
     assert "Equity 2.8600 USDT -> 2.8600 USDT" in told
-    assert told.endswith("Stopped. Go on with: lotwise run --journal a.journal and the same options\n")
+    assert told.endswith("Stopped. Go on with: lotwise run --journal a.journal --speed 60\n")
     run_whole("a.journal")
     run_whole("whole.journal")
     assert hashes("a.journal") == hashes("whole.journal")

@@ -118,6 +118,10 @@ def test_a_key_that_is_unknown_is_refused(made: Hosted, home: Path) -> None:
         ({"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET": "!!"}, "base64"),
         ({**OWN_KEY, "KRAKEN_API_KEY_FILE": "key"}, "both"),
         ({"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET_FILE": "nowhere"}, "cannot be read"),
+        ({"KRAKEN_API_KEY": KEY, "KRAKEN_API_SECRET_FILE": os.devnull}, "is empty"),
+        ({**OWN_KEY, "KRAKEN_API_KEY": "!!\n1"}, "copy it anew"),
+        ({**OWN_KEY, "KRAKEN_API_KEY": "!!ä"}, "copy it anew"),
+        ({**OWN_KEY, "KRAKEN_API_SECRET": f"!!{SECRET}\u200b"}, "copy it anew"),
     ],
 )
 def test_no_key_or_half_a_key_is_bad_input(home: Path, key: dict[str, str], says: str) -> None:
@@ -199,6 +203,46 @@ def test_a_journal_of_another_account_or_kind_is_refused(
     assert len(list(read(home / "a.journal"))) == 2 and theirs(made) == []
 
 
+def rows(path: Path) -> int:
+    with Journal(path) as journal:
+        return journal.count
+
+
+def test_other_settings_for_a_run_that_goes_on_are_asked_about(home: Path) -> None:
+    with sandbox() as exchange:
+        path = home / "live.journal"
+        keep_books(exchange, path)
+        before = rows(path)
+        asked = ["run", "--live", "--preset", "small", "--timeframe", "5m", "--journal", "live.journal"]
+        done = program(home, OWN_KEY, *asked, *places(exchange))
+    assert "Begun with other settings: timeframe was 1m, is 5m. Go on with these?" in done.stderr
+    assert done.returncode == 2 and rows(path) == before
+
+
+def test_a_run_does_not_begin_beside_another_journal_that_holds_something_of_the_account(home: Path) -> None:
+    with sandbox() as exchange:
+        (home / "runs").mkdir()
+        keep_books(exchange, home / "runs" / "run-001.journal")
+        done = program(home, OWN_KEY, "run", "--live", "--yes", "--preset", "small", *places(exchange))
+        assert done.returncode == 3, done.stderr
+        assert "run-001.journal holds 1 position and 1 order of this account" in done.stderr
+        assert "--journal runs/run-001.journal" in done.stderr
+        assert not [path for path in (home / "runs").glob("*.journal") if path.name != "run-001.journal"]
+
+
+def test_what_is_stuck_with_real_orders_is_not_sold_on_paper(home: Path) -> None:
+    with sandbox() as exchange:
+        path = home / "live.journal"
+        keep_books(exchange, path)
+    before = rows(path)
+    done = program(home, {}, "rescue", SOL, "--yes", "--journal", "live.journal")
+    assert done.returncode == 2 and "is of a run with real orders" in done.stderr and rows(path) == before
+
+
+def test_paper_and_real_orders_do_not_go_together(home: Path) -> None:
+    assert "leave one of them out" in live(home, OWN_KEY, "--feed", "kraken", *NOWHERE).stderr
+
+
 def test_recorded_candles_and_real_orders_do_not_go_together(home: Path) -> None:
     done = live(home, OWN_KEY, "--candles", "somewhere")
     assert done.returncode == 2 and "recorded candles" in done.stderr
@@ -215,7 +259,10 @@ def test_a_signal_stops_it_cleanly_and_it_says_how_to_go_on(home: Path, sign: si
             process.send_signal(sign)
             assert process.wait(SECONDS) == 0
         text = (home / "run.out").read_text()
-        assert "Go on with: lotwise run --live --journal live.journal" in text and "Traceback" not in text
+        assert (
+            "Go on with: lotwise run --journal live.journal --preset small" in text
+            and "Traceback" not in text
+        )
         waiting = [order["pair"] for order in theirs(exchange) if order["status"] == "open"]
         assert ADA in waiting, "orders stay as they are"
         looked = program(home, OWN_KEY, "reconcile", "--journal", "live.journal", *places(exchange))

@@ -430,8 +430,8 @@ def test_title_and_end_name_the_place_that_is_not_kraken(made: Hosted) -> None:
         rmtree(home)
     assert f"lotwise, live at {host}, not Kraken: SOL/USDT" in text
     assert (
-        f"Stopped. All of it was at {host}, not Kraken. Go on with: lotwise run --live --journal live.journal"
-        f" --base-url {made.url} --ws-url {made.ws_url} and the same options"
+        f"Stopped. All of it was at {host}, not Kraken. Go on with: lotwise run --journal live.journal"
+        f" --preset small --timeframe 1m --live --yes --base-url {made.url} --ws-url {made.ws_url} --json\n"
     ) in text
     assert f'"exchange": "{host}"' in text
     assert f"Real orders at {host} (not Kraken) with 100 USDT" in text, "what --yes said yes to"

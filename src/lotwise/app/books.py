@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lotwise.app.journals import RUNS, newest_journal
 from lotwise.app.kraken import Place
-from lotwise.app.live import LIVE
 from lotwise.app.operator import listener
 from lotwise.app.terminal import Problem
+from lotwise.app.wire import LIVE
 from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold

@@ -29,7 +29,7 @@ from lotwise.app.findings import (
 )
 from lotwise.app.journals import kept_journal, problem, unfoldable
 from lotwise.app.kraken import Place, clock, confirmed, open_rest, trouble
-from lotwise.app.live import LIVE, PAPER, LiveRun, NoPairs, Ports, open_live
+from lotwise.app.live import LiveRun, NoPairs, Ports, live_settings, open_live
 from lotwise.app.live_screen import LiveScreen, Notices, OnExchange
 from lotwise.app.loop import follow, until_stopped
 from lotwise.app.operator import Operator, serve
@@ -37,7 +37,8 @@ from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
 from lotwise.app.summary import left_behind, lines, summary
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
-from lotwise.app.wire import OtherRun, load_state, opened
+from lotwise.app.which_journal import left_alone, other_journal
+from lotwise.app.wire import LIVE, PAPER, OtherRun, differing, load_state, opened
 from lotwise.engine.codec import Unfoldable
 from lotwise.engine.records import Event, Record
 from lotwise.kraken.signature import Credentials
@@ -52,21 +53,26 @@ from lotwise.venues.kraken.stream import Line
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user asked for on the command line."""
+    """What the user asked for on the command line. named: whether that names the journal; options: those
+    with which to go on, as words."""
 
     live: bool
     yes: bool
     as_json: bool
+    named: bool
+    options: str
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a run begins with. key: None on paper."""
+    """What a run begins with. other: a journal of real orders that it was not told to go on with; key: None
+    on paper."""
 
     settings: Settings
     place: Place
     asked: Asked
     path: Path
+    other: Path | None
     key: Credentials | None
     notices: Notices
 
@@ -97,7 +103,8 @@ class Looked:
 def run_on_kraken(settings: Settings, place: Place, asked: Asked, path: Path) -> dict[str, Any]:
     """Run until stopped; the numbers of the end. Raises Problem with what stands in the way."""
     key, console = load_credentials() if asked.live else None, Console(stderr=asked.as_json)
-    start = Start(settings, place.with_streams(), asked, path, key, Notices(console, clock))
+    other = None if asked.named or key is None else other_journal()
+    start = Start(settings, place.with_streams(), asked, path, other, key, Notices(console, clock))
     try:
         with lock_of(key) if key else nullcontext(), kept_journal(path) as journal:
             live = _run(start, journal, console)
@@ -155,7 +162,7 @@ def _agree(start: Start, question: str) -> None:
     """Raises Problem when the person does not want it."""
     if start.asked.yes:
         start.notices.note(question)
-    elif not confirmed(f"{question} Begin?"):
+    elif not confirmed(question):
         raise Problem("nothing was begun", UNSAFE)
 
 
@@ -170,17 +177,22 @@ async def _looked(start: Start, rest: Rest, journal: Journal) -> Looked:
     begins = key is not None and not journal.count
     held = await Account(rest).balances() if begins else {}
     _tell(start, must(await pairs_found(rest, settings, listings, held)))
+    if begins and start.other is not None:
+        must([await left_alone(rest, start.other, account)])
     if begins:
         money, allotment = await money_found(rest, settings, listings, held)
         must([money])
         where = "on Kraken" if place.is_kraken else f"at {place.name} (not Kraken)"
-        return Looked(account, account, allotment, f"Real orders {where} with {money.seen}.")
+        return Looked(account, account, allotment, f"Real orders {where} with {money.seen}. Begin?")
     if key is not None and (told := opened(journal)).mode == LIVE:
         state = load_state(journal)
         account = await check_account(account, told, state, rest)
         if not (state.holdings or state.orders):  # what is held must be watched, whatever else can be bought
             left = must([await left_found(rest, settings, listings, state)])
             start.notices.note(left[0].seen)
+        now = live_settings(settings).fingerprint()
+        if changes := differing({name: told.settings.get(name) for name in now}, now):
+            return Looked(account, owner, None, f"Begun with other settings: {changes}. Go on with these?")
     return Looked(account, owner)
 
 
@@ -221,13 +233,12 @@ async def _traded(start: Start, live: LiveRun, console: Console) -> None:
 def _ended(start: Start, live: LiveRun, console: Console) -> dict[str, Any]:
     """The numbers of the end, and how to go on."""
     result = {**summary(live.engine, start.path, finished=False), "exchange": start.place.name}
-    again = f"--{'live' if start.key else 'feed kraken'} --journal {start.path}"
-    words = " ".join(filter(None, ("lotwise run", again, start.place.options)))
+    words = f"lotwise run --journal {start.path}{start.asked.options}"
     where = "" if start.place.is_kraken else f" All of it was at {start.place.name}, not Kraken."
     for line in (
         *lines(result),
         *left_behind(live.engine, start.key is not None),
-        f"Stopped.{where} Go on with: {words} and the same options",
+        f"Stopped.{where} Go on with: {words}",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
     return result

@@ -11,7 +11,7 @@ from typing import Any
 
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
-from lotwise.app.wire import OtherRun, exchange_of, load_state, opened, plan_of
+from lotwise.app.wire import LIVE, PAPER, OtherRun, exchange_of, load_state, opened, plan_of
 from lotwise.domain.market import FeeAsset, Market, Quote, market_of
 from lotwise.domain.orders import RejectionKind
 from lotwise.domain.values import Amount, Time
@@ -35,7 +35,6 @@ from lotwise.venues.kraken.stream_private import AccountOutlet, PrivateStream
 from lotwise.venues.kraken.venue import KrakenVenue
 from lotwise.venues.simulated import SimulatedVenue
 
-PAPER, LIVE = "paper on live data", "live"
 HEADROOM = Decimal("1.1")
 """How far above the exchange's minimums an exit must be when orders are real and nobody said otherwise."""
 

@@ -24,6 +24,9 @@ def load_credentials() -> Credentials:
     if not key or not secret:
         missing = " and ".join(name for name, value in ((KEY, key), (SECRET, secret)) if not value)
         raise Problem(f"no {missing}: {HOW}")
+    for name, value in ((KEY, key), (SECRET, secret)):
+        if not (value.isascii() and value.isprintable()):
+            raise Problem(f"{name} has a character that none of Kraken's has (a line's end?): copy it anew")
     try:
         return credentials(key, secret)
     except BadField as bad:
@@ -36,9 +39,12 @@ def _value(name: str) -> str:
         raise Problem(f"both {name} and {name}_FILE are set; keep one of them")
     if file:
         try:
-            return Path(file).read_text(encoding="utf-8").strip()
+            value = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             raise Problem(f"{name}_FILE: {file} cannot be read") from None
+        if not value:
+            raise Problem(f"{name}_FILE: {file} is empty")
+        return value
     return os.environ.get(name, "").strip() or _from_keyring(name)
 
 

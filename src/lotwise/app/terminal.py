@@ -1,11 +1,14 @@
 """What every command shares: its exit codes, its JSON and the way it says no."""
 
 import json
+import shlex
 from dataclasses import asdict, is_dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lotwise.domain.values import plain
 
@@ -20,6 +23,21 @@ class Problem(click.ClickException):
     def __init__(self, message: str, exit_code: int = BAD_INPUT) -> None:
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+def same_options(*, but: tuple[str, ...] = ("journal",)) -> str:
+    """The options that the command was called with, but these, as words to call it with again."""
+    context, words = click.get_current_context(), [""]
+    for option in context.command.params:
+        name = option.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not isinstance(option, click.Option) or name in but or not given:
+            continue
+        value = context.params[name]
+        words.append(option.opts[0])
+        if not option.is_flag:
+            words.append(shlex.quote(f"{value:%Y-%m-%d}" if isinstance(value, date) else str(value)))
+    return " ".join(words)
 
 
 def to_json(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Which journal a live run would write, and whether that can be: a row of `lotwise doctor`."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,10 @@ from lotwise.app.accounts import known_as
 from lotwise.app.books import folded, live_journal
 from lotwise.app.findings import Finding, bad, fine, warning
 from lotwise.app.journals import RUNS, fresh_journal, problem, unfoldable
-from lotwise.app.live import LIVE
 from lotwise.app.operator import listener
 from lotwise.app.summary import counted
 from lotwise.app.terminal import BAD_INPUT, UNSAFE, Problem
+from lotwise.app.wire import LIVE
 from lotwise.engine.codec import Unfoldable
 from lotwise.engine.records import Opened
 from lotwise.engine.state import State
@@ -50,6 +51,27 @@ async def which_journal(rest: Rest, path: Path | None, account: str) -> Which:
     if path is None:
         return Which(_beside(found, state) if same else _new(fresh_journal()))
     return Which(_named(path, told, state, same), state if same else None)
+
+
+def other_journal() -> Path | None:
+    """The journal of real orders in ./runs that a run which names none does not go on with; None: none."""
+    with suppress(Problem):
+        return live_journal() if any(RUNS.glob("*.journal")) else None
+    return None
+
+
+async def left_alone(rest: Rest, found: Path, account: str) -> Finding:
+    """Whether a run may begin beside this journal: not where that holds something of this account, for nobody
+    would watch it. Raises Refused, NoAnswer."""
+    try:
+        told, state = folded(found)
+    except (Unfoldable, JournalError):
+        return fine(JOURNAL, f"{found} cannot be read")
+    same = told.mode == LIVE and await known_as(account, told, state, rest) == told.settings.get("account")
+    if not same or not (left := _held(state)):
+        return fine(JOURNAL, f"{found} holds nothing of this account")
+    what = f"go on with it (--journal {found}), or name a new one with --journal: nobody watches that then"
+    return bad(JOURNAL, f"{found} holds {left} of this account", what, UNSAFE)
 
 
 def _beside(found: Path, state: State) -> Finding:

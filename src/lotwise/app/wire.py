@@ -32,6 +32,9 @@ from lotwise.strategies.candles import TIMEFRAMES, Candles
 from lotwise.venues.feeds import RecordedFeed
 from lotwise.venues.simulated import SimulatedVenue
 
+PAPER, LIVE = "paper on live data", "live"
+"""What runs on Kraken are called in their journals."""
+
 BUILT_IN_START = date(2025, 7, 29)
 """When the built-in market opens, at the reference prices of that day."""
 
@@ -241,8 +244,25 @@ def opened(journal: Journal) -> Opened:
 
 
 def _same_run(journal: Journal, told: Mapping[str, Any]) -> None:
-    before = opened(journal).settings
-    differing = sorted(key for key in {*told, *before} if told.get(key) != before.get(key))
-    if differing:
-        changes = "; ".join(f"{key} was {before.get(key)}, is {told.get(key)}" for key in differing)
+    if changes := differing(opened(journal).settings, told):
         raise OtherRun(f"{journal.path} holds another run: {changes}")
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What a run was told otherwise than it is now, in words; "" when nothing is."""
+    old, new = _flat(before), _flat(now)
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return "; ".join(f"{name} was {_word(old.get(name))}, is {_word(new.get(name))}" for name in names)
+
+
+def _flat(told: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat = dict[str, Any]()
+    for name, value in told.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return flat
+
+
+def _word(value: Any) -> str:
+    return (
+        " ".join(map(str, value)) if isinstance(value, list) else "not set" if value is None else str(value)
+    )

@@ -12,7 +12,8 @@ from lotwise.app.journals import journal_option, newest_journal, problem, unfold
 from lotwise.app.loop import Moment, answer
 from lotwise.app.summary import money, money_up, when
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
-from lotwise.app.wire import Desk, open_desk
+from lotwise.app.wire import LIVE, Desk, open_desk
+from lotwise.app.wire import opened as journal_begins
 from lotwise.domain.orders import Fill
 from lotwise.domain.sizing import Refused
 from lotwise.domain.values import EXACT, Side, plain
@@ -20,6 +21,12 @@ from lotwise.engine.codec import Unfoldable
 from lotwise.engine.records import Record, Rescue
 from lotwise.engine.rescue import WayOut
 from lotwise.store.journal import Journal, JournalError
+
+AT_KRAKEN = (
+    "what is stuck is sold as soon as the minimum or the price allows, or together with the next entry on its"
+    " pair. Sooner by hand: buy what is missing at Kraken and sell it all there; the run books that the coins"
+    " left"
+)
 
 
 @click.command(name="rescue")
@@ -39,6 +46,8 @@ def command(symbol: str, yes: bool, journal: Path | None, as_json: bool) -> None
         raise Problem(f"{path}: there is no such journal")
     try:
         with Journal(path) as opened:
+            if journal_begins(opened).mode == LIVE:
+                raise Problem(f"{path} is of a run with real orders: {AT_KRAKEN}")
             desk = open_desk(opened)
             way = _way(desk, symbol)
             if not as_json:

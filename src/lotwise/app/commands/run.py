@@ -16,7 +16,7 @@ from lotwise.app.screen import Screen
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.summary import lines, summary, when
-from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, same_options, to_json
 from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
 from lotwise.domain.values import Time
 from lotwise.engine.codec import Unfoldable
@@ -107,6 +107,8 @@ def command(
     """
     settings = load_settings(config, preset, _overrides(overrides))
     load_strategy(settings.strategy)  # one that cannot be made leaves no journal
+    if live and feed:
+        raise Problem("--live trades with real orders, --feed kraken on paper: leave one of them out")
     if live or feed:
         recorded = candles or start or end or speed != "max" or no_skip or overrides["seed"] is not None
         if recorded:
@@ -143,7 +145,8 @@ def _on_kraken(settings: Settings, asked: Kraken, journal: Path | None, as_json:
         raise Problem(f"{missing.name} is not installed: install lotwise[live]", UNAVAILABLE) from None
     place = Place(asked.base_url, asked.ws_url)
     path = journal or fresh_journal()
-    result = run_on_kraken(settings, place, Asked(asked.live, asked.yes, as_json), path)
+    words = Asked(asked.live, asked.yes, as_json, journal is not None, same_options())
+    result = run_on_kraken(settings, place, words, path)
     if as_json:
         click.echo(to_json(result))
 
@@ -240,7 +243,7 @@ def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bo
     for line in [*lines(result), *(f"No wishes: {trouble}" for trouble in joined.feed.troubles)]:
         _say(console, line)
     if not finished:
-        _say(console, f"Stopped. Go on with: lotwise run --journal {path} and the same options")
+        _say(console, f"Stopped. Go on with: lotwise run --journal {path}{same_options()}")
     return result
 
 
