@@ -1,9 +1,11 @@
 """`lotwise doctor` against a sandbox: each row with its verdict, its remedy, and the exit code."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -30,6 +32,7 @@ from tests.live_sandbox import (
 )
 
 DAY = 86_400_000
+ORDINARY_USER = 65_534
 Rows = dict[str, dict[str, Any]]
 
 
@@ -295,10 +298,10 @@ def test_a_journal_that_holds_something_is_not_to_be_forgotten(made: Hosted) -> 
     Path("runs").mkdir()
     keep_books(made, Path("runs/run-001.journal"))
     code, rows = doctor(made.url)
-    assert code == 0 and rows["journal"]["verdict"] == "warning"
+    assert (code, bad(rows)) == (3, ["journal"]), "a run without --journal would be refused"
     assert seen(rows, "journal") == (
-        "runs/run-001.journal holds 1 position and 1 order: go on with it: --journal runs/run-001.journal;"
-        " a run without would begin anew and watch none of that"
+        "runs/run-001.journal holds 1 position and 1 order of this account: go on with it (--journal"
+        " runs/run-001.journal), or name a new one with --journal: nobody watches that then"
     )
 
 
@@ -339,6 +342,44 @@ def test_a_journal_that_cannot_be_read_is_told(made: Hosted) -> None:
     assert (code, bad(rows)) == (2, ["journal"]) and rows["journal"]["remedy"]
     code, rows = doctor(made.url, OWN_KEY, "--journal", "notes.journal/a.journal")
     assert (code, bad(rows)) == (2, ["journal"])
+
+
+def test_an_empty_file_is_a_journal_to_begin_with_as_it_is_to_a_run(made: Hosted) -> None:
+    Path("a.journal").touch()
+    code, rows = doctor(made.url, OWN_KEY, "--journal", "a.journal")
+    assert (code, rows["journal"]["seen"]) == (0, "a run would begin with a.journal")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user cannot become another one")
+def test_a_journal_that_can_be_read_alone_is_refused_as_the_run_would_be(
+    made: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory() as folder:
+        elsewhere(Path(folder), monkeypatch)
+        keep_books(made, Path("a.journal"))
+        assert doctor(made.url, OWN_KEY, "--journal", "a.journal")[0] == 0
+        for file in (Path(folder), *Path(folder).rglob("*")):
+            os.chown(file, ORDINARY_USER, -1)
+        Path("a.journal").chmod(0o444)
+        os.seteuid(ORDINARY_USER)
+        try:
+            code, rows = doctor(made.url, OWN_KEY, "--journal", "a.journal")
+        finally:
+            os.seteuid(0)
+            monkeypatch.undo()
+    assert (code, bad(rows)) == (2, ["journal"])
+    assert seen(rows, "journal") == (
+        "a.journal cannot be written: choose a folder you may write to with --journal"
+    )
+
+
+def test_a_strategy_that_cannot_be_made_is_refused_as_the_run_would_be(made: Hosted) -> None:
+    Path("unmade.py").write_text("import nothing_of_this_name")
+    Path("config.json").write_text(json.dumps({"strategy": "unmade:Mine"}))
+    code, rows = doctor(made.url)
+    assert (code, bad(rows)) == (2, ["strategy"])
+    assert "importing unmade raises ModuleNotFoundError" in rows["strategy"]["seen"]
+    assert rows["strategy"]["remedy"]
 
 
 def test_an_old_journal_that_cannot_be_read_keeps_no_run_from_beginning(made: Hosted) -> None:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lotwise.app.cli import cli
+from lotwise.app.terminal import unwritten
 from lotwise.domain.values import EPOCH, amount
 from lotwise.engine.codec import encode, fold
 from lotwise.engine.records import Deposited
@@ -144,6 +145,21 @@ def test_a_file_that_is_there_is_left_alone(journal: Path, tmp_path: Path) -> No
     assert export("ledger", "--out", out, "--journal", journal).exit_code == 2
     assert export("ledger", "--out", journal, "--journal", journal).exit_code == 2
     assert out.read_bytes() == before and b"\r\n" in before
+
+
+def test_a_place_that_cannot_be_written_is_bad_input(journal: Path, tmp_path: Path) -> None:
+    result = export("trades", "--out", tmp_path / "no/trades.csv", "--journal", journal)
+    assert result.exit_code == 2 and "trades.csv: cannot be written: No such file" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here, which takes nothing")
+def test_a_full_disk_is_not_the_users_input() -> None:
+    with pytest.raises(OSError) as full, Path("/dev/full").open("wb", buffering=0) as file:
+        file.write(b"x")
+    assert (unwritten("trades.csv", full.value).exit_code, unwritten("x", PermissionError()).exit_code) == (
+        4,
+        2,
+    )
 
 
 def test_a_journal_that_is_none_and_parquet_without_a_file_are_refused(tmp_path: Path) -> None:

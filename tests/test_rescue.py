@@ -15,6 +15,7 @@ from lotwise.domain.sizing import Refused
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.records import Stranded
 from lotwise.engine.rescue import WayOut, way_out
+from lotwise.store.journal import read
 from tests.test_engine import CALM, HOUR, SOL, START, bars, of, told
 
 D = Decimal
@@ -50,7 +51,7 @@ def test_a_rescue_costs_what_was_told_before(tmp_path: Path) -> None:
     path = stranded(tmp_path)
     code, text = rescue(path, "--json")
     before = json.loads(text.splitlines()[0])
-    assert code == 0 and before["done"] is False and D(before["cost"]) > 0
+    assert code == 3 and before["done"] is False and D(before["cost"]) > 0
     code, text = rescue(path, "--yes", "--json")
     after = json.loads(text.splitlines()[0])
     assert code == 0 and after["done"] is True
@@ -89,11 +90,15 @@ def test_a_balance_that_is_too_small_for_the_way_out_is_told_what_it_takes() -> 
 
 def test_nothing_is_done_without_a_yes(tmp_path: Path) -> None:
     path = stranded(tmp_path)
-    rows = path.read_bytes()
+    rows = list(read(path))
     code, text = rescue(path, input="n\n")
-    assert code == 0 and "costs" in text and "Done" not in text
+    assert code == 3 and "costs" in text and "Done" not in text
+    code, text = rescue(path)
+    assert code == 2 and "costs" in text and "Done" not in text, "there is nobody to ask"
+    code, text = rescue(path, "--json")
+    assert code == 3 and json.loads(text)["done"] is False and list(read(path)) == rows
     code, text = rescue(path, "--yes")
-    assert code == 0 and "Done" in text and path.read_bytes() != rows
+    assert code == 0 and "Done" in text and list(read(path)) != rows
 
 
 def test_a_pair_that_is_not_stuck_is_told_what_is(tmp_path: Path) -> None:

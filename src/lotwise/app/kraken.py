@@ -4,7 +4,6 @@ Laws: real orders go to Kraken or to a place that was named whole, and what is n
 name; one kind of trouble has one sentence and one exit code, whichever command meets it.
 """
 
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
-from lotwise.app.terminal import BAD_INPUT, UNAVAILABLE, UNSAFE, Problem
+from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
 from lotwise.domain.values import Time
 from lotwise.kraken.signature import Credentials
 from lotwise.venues.kraken.facts import Obstacle, obstacle_of
@@ -194,14 +193,3 @@ def trouble(no: Refused | NoAnswer, place: Place) -> Trouble:
         f"look at {between} Kraken itself ({STATUS_PAGE})",
         UNAVAILABLE,
     )
-
-
-def confirmed(question: str) -> bool:
-    """The person's yes or no, asked once; Problem where there is nobody to ask."""
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:
-        if sys.stdin.isatty():
-            raise
-        click.echo(err=True)
-        raise Problem("nothing was done: there is no terminal to ask; add --yes", BAD_INPUT) from None

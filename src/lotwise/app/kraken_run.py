@@ -28,7 +28,7 @@ from lotwise.app.findings import (
     system_found,
 )
 from lotwise.app.journals import kept_journal, problem, unfoldable
-from lotwise.app.kraken import Place, clock, confirmed, open_rest, trouble
+from lotwise.app.kraken import Place, clock, open_rest, trouble
 from lotwise.app.live import LiveRun, NoPairs, Ports, live_settings, open_live
 from lotwise.app.live_screen import LiveScreen, Notices, OnExchange
 from lotwise.app.loop import follow, until_stopped
@@ -36,7 +36,7 @@ from lotwise.app.operator import Operator, serve
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
 from lotwise.app.summary import left_behind, lines, summary
-from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem
+from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, confirmed
 from lotwise.app.which_journal import left_alone, other_journal
 from lotwise.app.wire import LIVE, PAPER, OtherRun, differing, load_state, opened
 from lotwise.engine.codec import Unfoldable

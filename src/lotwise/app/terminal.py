@@ -1,10 +1,13 @@
 """What every command shares: its exit codes, its JSON and the way it says no."""
 
+import errno
 import json
 import shlex
+import sys
 from dataclasses import asdict, is_dataclass
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,6 +16,9 @@ from click.core import ParameterSource
 from lotwise.domain.values import plain
 
 BAD_INPUT, UNSAFE, UNAVAILABLE = 2, 3, 4
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""What another path on the same disk does not mend."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (decimals as strings).")
 
@@ -38,6 +44,23 @@ def same_options(*, but: tuple[str, ...] = ("journal",)) -> str:
         if not option.is_flag:
             words.append(shlex.quote(f"{value:%Y-%m-%d}" if isinstance(value, date) else str(value)))
     return " ".join(words)
+
+
+def confirmed(question: str) -> bool:
+    """The person's yes or no, asked once; Problem where there is nobody to ask."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise Problem("nothing was done: there is no terminal to ask; add --yes", BAD_INPUT) from None
+
+
+def unwritten(path: Path | str, trouble: OSError) -> Problem:
+    """A file or folder that cannot be written: named wrongly, or no longer possible on this machine."""
+    code = UNAVAILABLE if trouble.errno in _FULL else BAD_INPUT
+    return Problem(f"{path}: cannot be written: {trouble.strerror}", code)
 
 
 def to_json(value: Any) -> str:

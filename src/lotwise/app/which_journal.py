@@ -32,7 +32,7 @@ class Which:
 
 async def which_journal(rest: Rest, path: Path | None, account: str) -> Which:
     """The journal named, or what lies in ./runs. Raises Refused, NoAnswer."""
-    if not (path.exists() if path else any(RUNS.glob("*.journal"))):
+    if not (_begun(path) if path else any(RUNS.glob("*.journal"))):
         return Which(_new(path or fresh_journal()))
     try:
         found = path or live_journal()
@@ -49,7 +49,7 @@ async def which_journal(rest: Rest, path: Path | None, account: str) -> Which:
     if process is not None and told.mode == LIVE:
         return Which(fine(JOURNAL, f"{found}: a run is on with it (process {process})"), state)
     if path is None:
-        return Which(_beside(found, state) if same else _new(fresh_journal()))
+        return Which((_beside(found, state) if same else None) or _new(fresh_journal()))
     return Which(_named(path, told, state, same), state if same else None)
 
 
@@ -68,20 +68,21 @@ async def left_alone(rest: Rest, found: Path, account: str) -> Finding:
     except (Unfoldable, JournalError):
         return fine(JOURNAL, f"{found} cannot be read")
     same = told.mode == LIVE and await known_as(account, told, state, rest) == told.settings.get("account")
-    if not same or not (left := _held(state)):
-        return fine(JOURNAL, f"{found} holds nothing of this account")
+    nothing = fine(JOURNAL, f"{found} holds nothing of this account")
+    return (_beside(found, state) if same else None) or nothing
+
+
+def _beside(found: Path, state: State) -> Finding | None:
+    """A journal that holds something must be gone on with; None: it holds nothing."""
+    if not (left := _held(state)):
+        return None
     what = f"go on with it (--journal {found}), or name a new one with --journal: nobody watches that then"
     return bad(JOURNAL, f"{found} holds {left} of this account", what, UNSAFE)
 
 
-def _beside(found: Path, state: State) -> Finding:
-    """What a run that is not told to go on with a journal leaves behind."""
-    fresh = fresh_journal()
-    left = _held(state)
-    if not left:
-        return fine(JOURNAL, f"a run would begin with {fresh}; {found} holds nothing")
-    what = f"go on with it: --journal {found}; a run without would begin anew and watch none of that"
-    return warning(JOURNAL, f"{found} holds {left}", what)
+def _begun(path: Path) -> bool:
+    """Whether there is a file in which something may be written: an empty one is as one that is absent."""
+    return path.exists() and (not path.is_file() or path.stat().st_size > 0)
 
 
 def _named(path: Path, told: Opened, state: State, same: bool) -> Finding:
@@ -90,6 +91,8 @@ def _named(path: Path, told: Opened, state: State, same: bool) -> Finding:
         return bad(JOURNAL, f"{path} is of a run in mode {told.mode}", "give another --journal", UNSAFE)
     if not same:
         return bad(JOURNAL, f"{path} is of another account", "give its key, or another --journal", UNSAFE)
+    if not _may_be_written(path):
+        return _unwritten(path)
     return fine(JOURNAL, f"{path} can be read, is of this account, and holds {_held(state) or 'nothing'}")
 
 
@@ -100,11 +103,20 @@ def _held(state: State) -> str:
 
 def _new(path: Path) -> Finding:
     """A journal that would be made."""
+    return fine(JOURNAL, f"a run would begin with {path}") if _may_be_written(path) else _unwritten(path)
+
+
+def _may_be_written(path: Path) -> bool:
+    """The file, where there is one, and its folder, in which others are made beside it."""
     folder = next(above for above in path.absolute().parents if above.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "choose a folder you may write to with --journal"
-        return bad(JOURNAL, f"{path} cannot be written", what, BAD_INPUT)
-    return fine(JOURNAL, f"a run would begin with {path}")
+    files = [folder, path] if path.exists() else [folder]
+    as_we_are = os.access in os.supports_effective_ids
+    return folder.is_dir() and all(os.access(one, os.W_OK, effective_ids=as_we_are) for one in files)
+
+
+def _unwritten(path: Path) -> Finding:
+    what = "choose a folder you may write to with --journal"
+    return bad(JOURNAL, f"{path} cannot be written", what, BAD_INPUT)
 
 
 def _unread(no: Problem, named: Path | None) -> Finding:

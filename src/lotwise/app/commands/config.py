@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lotwise.app.presets import DEFAULT_FILES, DEFAULT_PRESET, PRESETS, BadSettings, KeyPath, variable
-from lotwise.app.terminal import BAD_INPUT, Problem, json_option, to_json
+from lotwise.app.terminal import BAD_INPUT, Problem, json_option, to_json, unwritten
 from lotwise.domain.values import plain
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def init(path: Path, preset: str, force: bool, as_json: bool) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise Problem(f"{path}: cannot be written: {error.strerror}") from None
+        raise unwritten(path, error) from None
     told = to_json({"path": str(path), "preset": preset})
     click.echo(told if as_json else f"wrote {path}, preset {preset}")
 

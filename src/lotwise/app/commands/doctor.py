@@ -35,7 +35,8 @@ from lotwise.app.journals import RUNS
 from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
-from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.strategies import load_strategy
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json, unwritten
 from lotwise.app.which_journal import JOURNAL, which_journal
 from lotwise.domain.values import Amount, plain
 from lotwise.engine.records import Listed
@@ -125,7 +126,7 @@ async def _examined(
 ) -> list[Finding]:
     """All rows, in the order in which one would mend them."""
     key, found = _key()
-    found.append(_disk())
+    found += [_disk(), _strategy(settings)]
     with own_nonces(key) if key else nullcontext() as nonces:
         async with open_rest(place, key, nonces) as rest:
             look = Look(rest, place, key, settings, journal)
@@ -199,6 +200,16 @@ def _disk() -> Finding:
     return bad("disk", seen, "free some space: an order is sent only once it is written down", UNAVAILABLE)
 
 
+def _strategy(settings: Settings) -> Finding:
+    """Whether the one that the run is to wish with can be made; its module is imported, as a run does."""
+    try:
+        load_strategy(settings.strategy)
+    except Problem as no:
+        seen, _, what = no.message.partition("; ")
+        return bad("strategy", seen, what or "mend it: `lotwise strategy check` says more", no.exit_code)
+    return fine("strategy", settings.strategy)
+
+
 def _reached(seen: Clocks, place: Place) -> list[Finding]:
     took, what = f"{seen.took} ms", "orders have five seconds to arrive; a nearer machine is safer"
     return [
@@ -249,7 +260,7 @@ async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) 
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(told.text(), encoding="utf-8")
     except OSError as trouble:
-        raise Problem(f"{file}: {trouble.strerror}", UNAVAILABLE) from None
+        raise unwritten(file, trouble) from None
     check, seen = f"capture {endpoint}", f"{told.read} read, saved in {file}"
     if told.problem is None:
         return fine(check, seen)

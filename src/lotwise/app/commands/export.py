@@ -8,7 +8,7 @@ import click
 
 from lotwise.app.exporting import Table, booked, csv_text, ledger, parquet_bytes, tax, trades
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
-from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.terminal import Problem, json_option, to_json, unwritten
 from lotwise.domain.orders import Fill
 from lotwise.engine.codec import Unfoldable, decode
 from lotwise.engine.records import Opened
@@ -88,4 +88,4 @@ def _write(out: Path, content: bytes) -> None:
     except FileExistsError:
         raise Problem(f"{out}: is there already; give another --out") from None
     except OSError as trouble:
-        raise Problem(f"{out}: {trouble.strerror}", UNAVAILABLE) from None
+        raise unwritten(out, trouble) from None

@@ -14,7 +14,7 @@ from lotwise.app.learned import DEFAULT_FILE, exported, imported
 from lotwise.app.rules import LATEST, known_markets
 from lotwise.app.settings import Settings
 from lotwise.app.summary import when
-from lotwise.app.terminal import Problem, json_option, to_json
+from lotwise.app.terminal import Problem, json_option, to_json, unwritten
 from lotwise.app.wire import load_state
 from lotwise.domain.market import Listing
 from lotwise.domain.values import plain
@@ -91,7 +91,7 @@ def init(path: Path, quote: str, force: bool, as_json: bool) -> None:
     try:
         path.write_text(to_json({"stake_currency": settings.stake_currency, "pairs": pairs}) + "\n")
     except OSError as trouble:
-        raise Problem(f"{path}: cannot be written: {trouble.strerror}") from None
+        raise unwritten(path, trouble) from None
     if as_json:
         click.echo(to_json({"path": str(path), "pairs": pairs, "missing": missing}))
         return
@@ -130,7 +130,7 @@ def export(path: Path, journal: Path | None, as_json: bool) -> None:
     try:
         path.write_text(to_json(content) + "\n", encoding="utf-8")
     except OSError as trouble:
-        raise Problem(f"{path}: cannot be written: {trouble.strerror}") from None
+        raise unwritten(path, trouble) from None
     told = to_json({"path": str(path), "pairs": len(content)})
     click.echo(told if as_json else f"wrote {path}: {len(content)} pairs")
 

@@ -12,11 +12,11 @@ import click
 from lotwise.app.accounts import own_nonces
 from lotwise.app.books import asked_after, folded, going_on, live_journal
 from lotwise.app.journals import journal_option, problem, unfoldable
-from lotwise.app.kraken import Place, clock, confirmed, open_rest, place_options, trouble
+from lotwise.app.kraken import Place, clock, open_rest, place_options, trouble
 from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask, listener
 from lotwise.app.secrets import load_credentials
 from lotwise.app.summary import money, money_up
-from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
+from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, confirmed, json_option, to_json
 from lotwise.app.wire import LIVE, PAPER
 from lotwise.domain.market import FeeAsset, Market, market_of
 from lotwise.domain.orders import Order

@@ -11,7 +11,7 @@ import click
 from lotwise.app.journals import journal_option, newest_journal, problem, unfoldable
 from lotwise.app.loop import Moment, answer
 from lotwise.app.summary import money, money_up, when
-from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, json_option, to_json
+from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, confirmed, json_option, to_json
 from lotwise.app.wire import LIVE, Desk, open_desk
 from lotwise.app.wire import opened as journal_begins
 from lotwise.domain.orders import Fill
@@ -39,7 +39,8 @@ def command(symbol: str, yes: bool, journal: Path | None, as_json: bool) -> None
 
     The exchange takes no sale below its minimum, so the smallest order that it takes is bought first and
     all is sold together. What that costs in fees, spread and slippage is shown before you are asked. The
-    run must be stopped; a paper run trades at the prices of its last mark.
+    run must be stopped; a paper run trades at the prices of its last mark. Ends with 0 when it is done, 3
+    when nothing was.
     """
     path, symbol = journal or newest_journal(), symbol.upper()
     if not path.exists():
@@ -53,7 +54,7 @@ def command(symbol: str, yes: bool, journal: Path | None, as_json: bool) -> None
             if not as_json:
                 click.echo("\n".join(_told(desk, symbol, way)))
             result = _numbers(symbol, way)
-            if yes or (not as_json and click.confirm("Do it?")):
+            if yes or (not as_json and confirmed("Do it?")):
                 records = asyncio.run(_carry_out(desk, symbol, opened))
                 result |= _outcome(desk, symbol, way, records)
                 if not as_json:
@@ -66,6 +67,8 @@ def command(symbol: str, yes: bool, journal: Path | None, as_json: bool) -> None
         raise problem(trouble) from None
     if as_json:
         click.echo(to_json(result))
+    if not result["done"]:
+        raise SystemExit(UNSAFE)
 
 
 def _way(desk: Desk, symbol: str) -> WayOut:

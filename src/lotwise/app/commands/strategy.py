@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lotwise.app.strategies import SHIPPED, load_strategy
-from lotwise.app.terminal import BAD_INPUT, UNAVAILABLE, Problem, json_option, to_json
+from lotwise.app.terminal import BAD_INPUT, UNAVAILABLE, Problem, json_option, to_json, unwritten
 from lotwise.domain.values import EXACT
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def new(path: Path, force: bool, as_json: bool) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise Problem(f"{path}: cannot be written: {error.strerror}") from None
+        raise unwritten(path, error) from None
     run = f"{folder}lotwise run --strategy {name}"
     told = to_json({"path": str(path), "strategy": name, "run": run})
     click.echo(told if as_json else f"wrote {path}; run it with: {run}")
