@@ -507,6 +507,17 @@ def test_a_run_goes_on_for_the_other_pairs_and_names_the_one_in_trouble_once(fol
     assert any("SHIB/USDT" in body for body in bodies)
 
 
+def test_a_run_with_trouble_on_each_pair_does_not_begin_and_leaves_no_journal(folder: Path) -> None:
+    (folder / "mine.py").write_text(
+        GOOD.replace("        return", "        raise KeyError('all')\n        return")
+    )
+    result = call("run", "--strategy", "mine:Mine", "--journal", "a.journal")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.startswith("Error: nothing would be traded, for no pair gets a wish:\n  SOL/USDT: ")
+    assert result.stderr.count("raises KeyError: 'all' (mine.py, line 8)") == 5
+    assert not Path("a.journal").exists()
+
+
 # The command
 
 

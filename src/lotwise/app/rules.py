@@ -1,11 +1,12 @@
 """Which rules a run or a screen goes by: Kraken's dated facts under the settings' pins and floors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from lotwise.app.settings import Settings
+from lotwise.app.terminal import Problem
 from lotwise.domain.market import Market
 from lotwise.domain.values import Time
 from lotwise.kraken.fees import FEE_SCHEDULES
@@ -37,6 +38,12 @@ def rules_in_force(settings: Settings) -> Rules:
 
     dated = "dated" in (rules.rules_on, rules.fees_on)
     return lambda symbol, time: on(symbol, day_of(time) if dated else LATEST)
+
+
+def none_known(remedies: Mapping[str, str]) -> Problem:
+    """No pair has rules, so that nothing can be traded or said; with what to do about each."""
+    lines = (f"{symbol}: {remedy}" for symbol, remedy in remedies.items())
+    return Problem("\n  ".join(["no pair can be traded, for the rules of none are known:", *lines]))
 
 
 def _pinned(day: date | str) -> date:

@@ -15,6 +15,7 @@ from typing import Any
 from lotwise.app.rules import known_markets, rules_in_force, time_of
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
+from lotwise.app.terminal import Problem
 from lotwise.domain.market import Candle
 from lotwise.domain.values import Amount, Time
 from lotwise.engine.codec import CHECKPOINT, Unfoldable, decode, encode, fold, restore
@@ -156,6 +157,8 @@ def open_run(
     window = plan.risks.window if plan.risks.swing is not None else None
     least = float(settings.entry.min_confidence)
     feed = RecordedFeed(source.candles, loaded.strategy, speed, least, window)
+    if fresh and len(feed.troubles) == len(source.candles):
+        raise Problem("\n  ".join(["nothing would be traded, for no pair gets a wish:", *feed.troubles]))
     exchange = exchange_of(settings, state)
     venue = SimulatedVenue(exchange, plan.markets, flows(settings))
     if fresh:

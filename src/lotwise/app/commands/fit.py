@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lotwise.app.configuration import load_settings
-from lotwise.app.rules import LATEST, known_markets, rules_in_force
+from lotwise.app.rules import LATEST, known_markets, none_known, rules_in_force
 from lotwise.app.settings import Settings
 from lotwise.app.summary import money, money_up, percent, when
 from lotwise.app.terminal import Problem, json_option, to_json
@@ -202,6 +202,9 @@ def _answer(settings: Settings, prices: Prices, every: bool, size: Decimal | Non
     found = _priced(symbols, prices, settings)
     day = settings.rules.rules_on if isinstance(settings.rules.rules_on, date) else LATEST
     rows = tuple(_row(symbol, settings, found.get(symbol), day, size) for symbol in symbols)
+    unknown = {row.symbol: row.remedy for row in rows if row.unknown not in ("", NO_PRICE)}
+    if len(unknown) == len(rows):
+        raise none_known(unknown)
     return Answer(settings, rows, size)
 
 

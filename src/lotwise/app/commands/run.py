@@ -11,7 +11,7 @@ from rich.console import Console
 from lotwise.app.configuration import load_settings
 from lotwise.app.journals import fresh_journal, kept_journal, problem, unfoldable
 from lotwise.app.loop import run
-from lotwise.app.rules import rules_in_force, time_of
+from lotwise.app.rules import none_known, rules_in_force, time_of
 from lotwise.app.screen import Screen
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
@@ -211,11 +211,11 @@ def _check_rules(settings: Settings, source: Source) -> None:
     """Name the pairs whose rules are never known; Problem when there is no other."""
     end = max(Time(int(candles.dates[-1])) for candles in source.candles.values())
     found = [(symbol, rules_in_force(settings)(symbol, end)) for symbol in source.candles]
-    unknown = [f"{symbol}: {no.remedy}" for symbol, no in found if isinstance(no, UnknownMarket)]
+    unknown = {symbol: no.remedy for symbol, no in found if isinstance(no, UnknownMarket)}
     if len(unknown) == len(found):
-        raise Problem("\n  ".join(["no pair can be traded, for the rules of none are known:", *unknown]))
-    for line in unknown:
-        click.echo(f"note: cannot be traded: {line}", err=True)
+        raise none_known(unknown)
+    for symbol, remedy in unknown.items():
+        click.echo(f"note: cannot be traded: {symbol}: {remedy}", err=True)
 
 
 def _run(settings: Settings, source: Source, path: Path, pace: Pace, as_json: bool) -> dict[str, Any]:
