@@ -38,6 +38,9 @@ from lotwise.venues.kraken.socket import connect
 from lotwise.venues.kraken.stream import Line
 
 DAY = 86_400_000
+WHOLE = 1_000
+"""Milliseconds of the unit in which Kraken tells its time."""
+
 ONLINE, MAINTENANCE = "online", "maintenance"
 CURRENCIES = ("USD", "EUR", "USDC", "USDT", "GBP")
 """What the default pairs may be paid with, as Kraken lists them."""
@@ -96,8 +99,11 @@ def must(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def clock_found(seen: Clocks) -> Finding:
-    """Our clock beside Kraken's."""
-    words = f"our clock is {seen.ahead / 1000:+.1f} s off Kraken's"
+    """Our clock beside Kraken's, which tells whole seconds, cut off: what is left is known to a second."""
+    low, high = seen.ahead - WHOLE - seen.took // 2, seen.ahead + seen.took // 2
+    if low <= 0 <= high:
+        return fine("clock", f"ours is Kraken's, to {(high - low) / 1000:.1f} s")
+    words = f"our clock is {(low + high) / 2000:+.1f} s off Kraken's"
     if not seen.wrong:
         return fine("clock", words)
     return bad("clock", words, "set it (NTP): orders carry a deadline, and bars close by it")

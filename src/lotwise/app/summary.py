@@ -156,9 +156,14 @@ RESTRICTIONS: Mapping[Trading, str] = {
 
 def restriction(state: State) -> str:
     """What the owner's word keeps the run from; empty when nothing."""
-    if state.flattening and state.trading is not Trading.ACTIVE:
+    return restricted_to(state.trading, state.flattening)
+
+
+def restricted_to(trading: Trading, flattening: bool) -> str:
+    """What a run may still do; empty when all."""
+    if flattening and trading is not Trading.ACTIVE:
         return "SELLING ALL: everything is sold, nothing is bought"
-    return RESTRICTIONS.get(state.trading, "")
+    return RESTRICTIONS.get(trading, "")
 
 
 def left_behind(engine: Engine, real: bool) -> list[str]:

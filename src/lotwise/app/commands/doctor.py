@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lotwise.app.accounts import account_name, own_nonces
 from lotwise.app.configuration import load_settings
@@ -36,6 +37,7 @@ from lotwise.app.kraken import Place, clock, open_rest, place_options
 from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
+from lotwise.app.summary import counted
 from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json, unwritten
 from lotwise.app.which_journal import JOURNAL, which_journal
 from lotwise.domain.values import Amount, plain
@@ -270,8 +272,16 @@ async def _capture(rest: Rest, endpoint: str, redactor: Redactor, folder: Path) 
 
 def _show(found: list[Finding]) -> None:
     colours = {Verdict.FINE: "green", Verdict.WARNING: "yellow", Verdict.BAD: "red bold"}
-    table = Table("", "Check", "Seen", "What to do", box=None, padding=(0, 2, 0, 0))
+    table = Table("", "Check", "Seen, and what to do", box=None, padding=(0, 2, 0, 0))
     for finding in found:
-        mark = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
-        table.add_row(mark, finding.check, finding.seen, finding.remedy)
-    Console().print(table)
+        style = colours[finding.verdict]
+        table.add_row(Text(finding.verdict, style), finding.check, Text(finding.seen))
+        if finding.remedy:
+            table.add_row("", "", Text(f"-> {finding.remedy}", style))
+    console = Console()
+    console.print(table)
+    stops = sum(finding.verdict is Verdict.BAD for finding in found)
+    if stops:
+        console.print(f"No live run can begin: mend {counted(stops, 'row')} first.", style="red bold")
+    else:
+        console.print("A live run could begin.", style="green")

@@ -15,7 +15,7 @@ from lotwise.app.journals import journal_option, problem, unfoldable
 from lotwise.app.kraken import Place, clock, open_rest, place_options, trouble
 from lotwise.app.operator import LIFT, WORDS, NoReceipt, Receipt, Unheard, ask, listener
 from lotwise.app.secrets import load_credentials
-from lotwise.app.summary import money, money_up
+from lotwise.app.summary import money, money_up, restricted_to
 from lotwise.app.terminal import UNAVAILABLE, UNSAFE, Problem, confirmed, json_option, to_json
 from lotwise.app.wire import LIVE, PAPER
 from lotwise.domain.market import FeeAsset, Market, market_of
@@ -202,7 +202,7 @@ def _told(preview: Preview) -> Iterator[str]:
     yield f"{preview.journal}: {KINDS[preview.mode]}."
     yield MEANING[preview.asked]
     if preview.unasked is not None:
-        yield f"As the journal knows it, which may be behind: Kraken was not asked ({preview.unasked})."
+        yield f"As the journal knows it, which may be behind what Kraken has ({preview.unasked})."
     for order in preview.cancels:
         stated = [f"{word} {plain(order[name])}" for name, word in STATED if order[name] is not None]
         where = " ".join(stated) or "at the market"
@@ -241,8 +241,8 @@ def _carried_out(word: str, path: Path, place: Place, mode: str) -> Receipt:
 def _done(receipt: Receipt, again: str) -> Iterator[str]:
     if receipt.get("ended"):
         yield f"The run did not answer and was ended (process {receipt['ended']})."
-    lift = "" if receipt["trading"] == Trading.ACTIVE else ", until `lotwise panic lift`"
-    yield f"Trading is now: {receipt['trading']}{lift}."
+    words = restricted_to(Trading(receipt["trading"]), receipt["asked"] == Extent.FLATTEN)
+    yield f"{words}. It stays so until `lotwise panic lift`." if words else "It may buy and sell."
     for order in receipt["orders"]:
         what = f"{order['side']} {_number(order['quantity'])} {order['symbol']}"
         yield f"Order {order['client_id']}: {what}: {order['status']}, {_number(order['filled'])} filled"
@@ -256,6 +256,7 @@ def _done(receipt: Receipt, again: str) -> Iterator[str]:
     yield f"The bot's balance: {', '.join(owned) or 'nothing'}."
     yield _end(receipt)
     if receipt["by"] != "the run":
+        again = f"{again}, with the options that it was begun with"
         yield f"No run is on now, and stops are watched only by one: {again}"
 
 
