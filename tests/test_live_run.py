@@ -186,8 +186,8 @@ def test_nobody_says_yes_and_nothing_is_begun(made: Hosted, home: Path) -> None:
     ("mode", "account", "says"),
     [
         ("live", "ffffffffffff", "of another account than the journal's"),
-        ("paper on live data", "", "holds the books of another run: mode was"),
-        ("paper", "", "holds the books of another run: mode was"),
+        ("paper on live data", "", "a.journal is of a run in mode paper on live data, and this one is live"),
+        ("paper", "", "a.journal is of a run in mode paper"),
     ],
 )
 def test_a_journal_of_another_account_or_kind_is_refused(

@@ -294,6 +294,10 @@ def test_a_log_has_each_happening_at_once_and_all_facts_when_one_is_news(holding
         assert "ACTIVE:" in said_after(1)
         assert [said_after(60) for _ in range(9)] == [[]] * 9
         assert {"ACTIVE:", "connected", "equity", "HELD"} <= set(said_after(60)), "ten minutes are over"
+        told.troubles[SOL] = "strategy mine raises KeyError"
+        assert SOL in said_after(3), "no pair gives a signal"
+        told.troubles[SOL] = "its history has a hole"
+        assert said_after(3) == []
         told.notices.standing(PRICES, "silent for 10 s")
         assert "BUYS" in said_after(3)
         told.screen.hear([Impossible("this", "that", told.now)])

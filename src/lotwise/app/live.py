@@ -188,8 +188,10 @@ def _watched(settings: Settings, state: State) -> tuple[str, ...]:
 
 def _same_books(journal: Journal, beginning: Mapping[str, str]) -> None:
     """Other settings may go on with the same books; another account, currency or kind of run may not."""
-    told = opened(journal)
-    before = {**told.settings, "mode": told.mode}
+    told, mode = opened(journal), beginning["mode"]
+    if told.mode != mode:
+        raise OtherRun(f"{journal.path} is of a run in mode {told.mode}, and this one is {mode}")
+    before = {**told.settings, "mode": mode}
     differing = [name for name in beginning if str(before.get(name, "")) != beginning[name]]
     if differing:
         changes = "; ".join(f"{name} was {before.get(name)!r}, is {beginning[name]!r}" for name in differing)

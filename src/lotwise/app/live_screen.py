@@ -167,10 +167,12 @@ class LiveScreen(View):
                 self._notices.say(f"{when(now)}  {line}")
 
     def _news(self) -> object:
-        """What is told at once where it changes: what the run may do, and who watches what."""
+        """What is told at once where it changes: what the run may do, who watches what, and that no pair
+        gives a signal."""
         lines = [line for line, _ in (*self._may(), *self._holdings(bids=False))]
         troubles = [subject for subject in SUBJECTS if self._notices.trouble(subject)]
-        return lines, troubles, sorted(self._notices.standings)
+        mute = self._engine.plan.policies.keys() <= self._there.troubles.keys()
+        return lines, troubles, sorted(self._notices.standings), mute
 
     def _view(self) -> RenderableType:
         return Group(
