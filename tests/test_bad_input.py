@@ -87,7 +87,7 @@ def test_an_option_that_cannot_be_is_refused_with_what_is_wrong(
         (["--timeframe", "7m"], "'7m' must be '1m', '5m', '15m', '1h', '4h' or '1d'"),
         (["--seed", "-1"], "seed: -1 must be greater than or equal to 0"),
         (["--seed", "1.5"], "1.5 is no whole number"),
-        (["--stake", "us d"], "'us d' must match"),
+        (["--stake", "us d"], "'US D' must match"),
         (["--speed", "2"], "'2' is not one of 'max', '60', '1'"),
         (["--from", "yesterday"], "'yesterday' does not match the format"),
         (["--from", "2030-01-01"], "--from 2030-01-01 leaves no candles; there are some from 2025-07-29"),
@@ -129,7 +129,7 @@ def test_fit_refuses_rules_of_no_day(day: str) -> None:
 
 
 def test_a_pair_without_known_rules_is_named_and_what_is_known_is_told() -> None:
-    message = refusal("run", "--stake", "XYZ")
+    message = refusal("run", "--stake", "xyz")
     assert message.startswith("no pair can be traded")
     assert "SOL/XYZ: SOL is known as SOL/USD, SOL/USDT" in message
     assert refusal("fit", "--quote", "XYZ") == message

@@ -421,6 +421,12 @@ def test_init_says_when_it_cannot_write() -> None:
     assert code == 2 and "nowhere/config.json: cannot be written" in said
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "config"])
+def test_init_refuses_a_name_by_which_the_file_would_not_be_read_as_what_it_is(name: str) -> None:
+    code, said = run("init", name)
+    assert code == 2 and f"{name}: name it .json or .toml" in said and not Path(name).exists()
+
+
 def test_check_lists_problems_as_json_and_exits_with_2() -> None:
     Path("config.json").write_text('{"seed": -1,\n"sed": 1}')
     code, said = run("check", "--json")

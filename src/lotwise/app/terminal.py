@@ -17,6 +17,13 @@ from lotwise.domain.values import plain
 
 BAD_INPUT, UNSAFE, UNAVAILABLE = 2, 3, 4
 
+stake_option = click.option(
+    "--stake",
+    metavar="ASSET",
+    callback=lambda _context, _option, asset: asset and asset.upper(),
+    help="The currency to spend, such as USD: the pairs follow.",
+)
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 """What another path on the same disk does not mend."""
 

@@ -73,6 +73,8 @@ def init(path: Path, preset: str, force: bool, as_json: bool) -> None:
     written = _toml if path.suffix.lower() == ".toml" else _json
     if path.is_dir():
         raise Problem(f"{path} is a folder; name a file in it")
+    if path.suffix.lower() not in (".json", ".toml"):
+        raise Problem(f"{path}: name it .json or .toml, by which it is read")
     if path.exists() and not force:
         raise Problem(f"{path} exists; --force writes over it")
     # A draft first: a full disk must not cost the configuration that was there.

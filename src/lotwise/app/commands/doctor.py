@@ -38,7 +38,7 @@ from lotwise.app.secrets import load_credentials
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.summary import counted
-from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, to_json, unwritten
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, stake_option, to_json, unwritten
 from lotwise.app.which_journal import JOURNAL, which_journal
 from lotwise.domain.values import Amount, plain
 from lotwise.engine.records import Listed
@@ -61,7 +61,7 @@ Answer = TypeVar("Answer")
 @click.command(name="doctor")
 @click.option("--config", type=click.Path(path_type=Path), help="A config.json or .toml.")
 @click.option("--preset", help="The preset of the run that is to be live.")
-@click.option("--stake", help="The currency to spend, such as USD: the pairs follow.")
+@stake_option
 @click.option(
     "--journal",
     type=click.Path(path_type=Path),

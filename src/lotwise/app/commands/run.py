@@ -16,7 +16,7 @@ from lotwise.app.screen import Screen
 from lotwise.app.settings import Settings
 from lotwise.app.strategies import load_strategy
 from lotwise.app.summary import lines, summary, when
-from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, same_options, to_json
+from lotwise.app.terminal import UNAVAILABLE, Problem, json_option, same_options, stake_option, to_json
 from lotwise.app.wire import OtherRun, Source, built_in_market, open_run
 from lotwise.domain.values import Time
 from lotwise.engine.codec import Unfoldable
@@ -57,7 +57,7 @@ HOW_MUCH = (
     help="Trade these candles instead: csv, csv.gz, parquet or feather, named like SOL_USDT-1h.csv.gz.",
 )
 @click.option("--timeframe", help="1m 5m 15m 1h 4h or 1d.")
-@click.option("--stake", help="The currency to spend, such as USD: the pairs follow.")
+@stake_option
 @click.option("--balance", help="The balance to start with, in the stake currency.")
 @click.option("--seed", help="Draw another built-in market.")
 @click.option("--strategy", metavar="NAME", help="dip, trend, breakout, or your own as module:Class.")
