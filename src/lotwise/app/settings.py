@@ -122,7 +122,7 @@ class Sizing(_Section):
         "0.95", FRACTION, "The share of the spendable balance that one entry may cost; 0.95 is 95 %."
     )
     position_size_usd: Positive = _key("2.00", STAKE, "The cost of every entry when dynamic sizing is off.")
-    max_order_size_usdt: Positive = _key("10", STAKE, "The cap: no entry costs more.")
+    max_order_size_usdt: Positive = _key("10", STAKE, "The cap: no entry costs more, its fee aside.")
     tier_min_costs: TierFloors = Field(
         default_factory=TierFloors, description="Policy floors: cheaper entries are not worth placing."
     )
