@@ -3,7 +3,7 @@ none is doubled, and in the end the books are the exchange's to the last unit.
 
 Both are real processes that speak over loopback. The machine they think they run on has clocks that are
 FAST times as fast, so that a minute's bar closes every few seconds; every bound holds in its own time.
-LOTWISE_KILLS=200 is the long run (about half an hour).
+LOTWISE_KILLS=200 is the long run (about twenty minutes).
 """
 
 import json
