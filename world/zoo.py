@@ -364,7 +364,7 @@ ZOO = (
         "cancel taken for done", "asked to cancel, so it is cancelled", (0, 8, 11, 13), _cancel_taken_for_done
     ),
     Bug("all are cancelled", "to cancel one, all are", (20,), _all_are_cancelled),
-    Bug("forgotten at restart", "what was under way is not looked up", (2, 5), _forgotten_at_restart),
+    Bug("forgotten at restart", "what was under way is not looked up", (2, 5, 8), _forgotten_at_restart),
     Bug("written after sending", "the intent follows its order to disk", (9,), _written_after_sending),
     Bug("tail ignored", "a start reads the last checkpoint alone", (0, 4, 8, 9, 10), _tail_ignored),
     Bug("price needed", "an answer that comes before the first price ends the run", (0,), _price_needed),
