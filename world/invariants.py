@@ -101,6 +101,7 @@ class Invariants:
         self._skew = 0
         self._now = EPOCH
         self._durable: set[str] = set()
+        self._reckoned: dict[str, Listed] = {}
         self._read_rows = 0
         self._attempts: Counter[str] = Counter()
         self._nonce = -1
@@ -139,6 +140,7 @@ class Invariants:
         self._require("10 one attempt", self._attempts[name] == 1, now, f"{name} was sent again")
         assert run is not None, "an order without a run"
         order = run.engine.state.order(name).order
+        self._reckoned[name] = run.engine.state.listed[order.symbol]
         if order.purpose is Purpose.ENTRY:
             self._fresh(order, run, now)
             self._explained(run.engine.state, now)
@@ -289,7 +291,7 @@ class Invariants:
             self._require("11 by evidence", not dead, now, (noted, taken))
         assets = {asset for symbol in SYMBOLS for asset in symbol.split("/")}
         owned = {asset: truth.moved.get(asset, ZERO) for asset in assets}
-        owned["USDT"] += self._allotment + self._exchange.rounded
+        owned["USDT"] += self._allotment + self._exchange.rounded + self._dearer()
         # Where the owner took of ours, what was ordered before may be more than is left.
         owned = {asset: number for asset, number in owned.items() if number <= truth.total(asset)}
         for name, waiting in truth.open_orders():
@@ -305,6 +307,17 @@ class Invariants:
         for taken_by_hand in truth.hand.values():
             untouched = taken_by_hand.why != "User requested"
             self._require("20 hands off", untouched, now, taken_by_hand)
+
+    def _dearer(self) -> Decimal:
+        """What the exchange takes more for purchases where it raised its fees after we had asked for them: no
+        stream tells."""
+        more = ZERO
+        for name, (taken, *_) in self._truth.ours.items():
+            order, terms, known = taken.placed.order, taken.placed.terms, self._reckoned[name]
+            rise = max(terms.maker_fee - known.maker_fee, terms.taker_fee - known.taker_fee)
+            if order.side is Side.BUY and rise > 0:
+                more += order.reserve.number * rise + terms.quote_unit
+        return more
 
     def each_beat(self, run: LiveRun, now: Time) -> None:
         """What the exchange may do while nothing is heard; what is held, when all is quiet."""

@@ -19,7 +19,7 @@ from lotwise.domain.orders import (
     TimedOut,
 )
 from lotwise.engine.codec import decode
-from lotwise.engine.records import Corrected, Deposited, Record, Submit
+from lotwise.engine.records import Corrected, Deposited, Lent, Record, Submit
 from lotwise.store.journal import Row
 
 REPORTS = (Sent, Accepted, Rejected, Fill, Canceled, Expired, TimedOut, ProvenAbsent)
@@ -50,7 +50,7 @@ class Shadow:
         self.orders: dict[str, Noted] = {}
         self.outside: dict[str, Decimal] = {}
         self.transitions: Counter[tuple[str, str]] = Counter()
-        kinds = {kind.__name__ for kind in (*REPORTS, Submit, Corrected, Deposited)}
+        kinds = {kind.__name__ for kind in (*REPORTS, Submit, Corrected, Deposited, Lent)}
         for row in rows:
             if row.kind in kinds:
                 self.note(decode(row.kind, row.body))
@@ -60,7 +60,7 @@ class Shadow:
         """Take in the next record."""
         if isinstance(record, Submit):
             self.orders[record.order.client_id] = Noted(record.order)
-        elif isinstance(record, Corrected | Deposited):
+        elif isinstance(record, Corrected | Deposited | Lent):
             asset = record.amount.asset
             self.outside[asset] = self.outside.get(asset, ZERO) + record.amount.number
         elif isinstance(record, REPORTS):

@@ -20,17 +20,22 @@ ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class Taken:
-    """One order that the exchange took: its own name for it, when, its trades under Kraken's ids, and how it
-    ended (not yet: None)."""
+    """One order that the exchange took: its own name for it, as it set money aside for it, when, its trades
+    under Kraken's ids, and how it ended (not yet: None)."""
 
     name: str
-    symbol: str
+    placed: OpenOrder
     venue_id: str
     accepted: Time
     fills: dict[str, Fill] = field(default_factory=dict)
     ended: str | None = None
     ended_at: Time | None = None
     why: str = ""
+
+    @property
+    def symbol(self) -> str:
+        """Its pair."""
+        return self.placed.order.symbol
 
     @property
     def filled(self) -> Decimal:
@@ -93,21 +98,21 @@ class Truth:
     def _taken(self, event: Accepted) -> None:
         desk = self.core.desk
         name = desk.tag(ACCOUNT, event.client_id).cl_ord_id or HAND
-        symbol = self._symbol(event.client_id)
-        taken = Taken(event.client_id, symbol, desk.txid(event.venue_id), event.time)
+        placed = self._placed(event.client_id)
+        taken = Taken(event.client_id, placed, desk.txid(event.venue_id), event.time)
         self._by_name[event.client_id] = name, taken
         if name.startswith(HAND):
             self.hand[event.client_id] = taken
         else:
             self.ours.setdefault(name, []).append(taken)
 
-    def _symbol(self, name: str) -> str:
+    def _placed(self, name: str) -> OpenOrder:
         exchange = self.core.exchange
         waiting = exchange.open_order(ACCOUNT, name)
         if waiting is not None:
-            return waiting.order.symbol
+            return waiting
         closed = reversed(exchange.history(ACCOUNT).closed)
-        return next(c.order.order.symbol for c in closed if c.order.order.client_id == name)
+        return next(c.order for c in closed if c.order.order.client_id == name)
 
     def _filled(self, fill: Fill) -> None:
         name, taken = self._by_name[fill.client_id]

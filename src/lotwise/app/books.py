@@ -17,7 +17,7 @@ from lotwise.app.wire import LIVE
 from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import EXACT, Amount, Time, plain
 from lotwise.engine.codec import Unfoldable, decode, fold
-from lotwise.engine.fold import apply, impossible
+from lotwise.engine.fold import apply, impossible, lent
 from lotwise.engine.records import Compared, Opened
 from lotwise.engine.state import State
 from lotwise.kraken.rest_account import OPEN, OrderFate
@@ -173,6 +173,8 @@ async def compared(state: State, rest: Rest, clock: Callable[[], Time]) -> Books
                     asset, number = told.amount.asset, told.amount.number
                     corrected[asset] = EXACT.add(corrected.get(asset, ZERO), number)
             elif not isinstance(event, Fill) or impossible(state, event) is None:
+                if isinstance(event, Fill) and (more := lent(state, event)) is not None:
+                    apply(state, more)
                 apply(state, event)  # type: ignore[arg-type]
         if not reports and not found.hasty:
             break

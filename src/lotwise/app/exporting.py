@@ -15,7 +15,7 @@ from lotwise.app.terminal import UNAVAILABLE, Problem
 from lotwise.domain.orders import Fill, OrderState
 from lotwise.domain.values import EXACT, Amount, Side, Time, plain
 from lotwise.engine.codec import decode, fold
-from lotwise.engine.records import Corrected, Deposited
+from lotwise.engine.records import Corrected, Deposited, Lent
 from lotwise.engine.state import State
 from lotwise.kraken.rest import rfc3339
 from lotwise.ledger.postings import OURS, Posting, correction, deposit, settlement
@@ -50,7 +50,7 @@ class Booked:
     it was booked. number: its row in the journal; order and earned (in quote, fees included): of a trade."""
 
     number: int
-    what: Fill | Corrected | Deposited
+    what: Fill | Corrected | Deposited | Lent
     order: OrderState | None = None
     earned: Decimal = Decimal(0)
 
@@ -61,13 +61,13 @@ def booked(rows: Iterable[Row]) -> Iterator[Booked]:
     for row in rows:
         before = state.totals.realised_pnl
         fold(state, row.kind, row.body)
-        if row.kind not in (Fill.__name__, Corrected.__name__, Deposited.__name__):
+        if row.kind not in (Fill.__name__, Corrected.__name__, Deposited.__name__, Lent.__name__):
             continue
         record = decode(row.kind, row.body)
         if isinstance(record, Fill):
             earned = EXACT.subtract(state.totals.realised_pnl, before)
             yield Booked(row.number, record, state.order(record.client_id), earned)
-        elif isinstance(record, Corrected | Deposited):
+        elif isinstance(record, Corrected | Deposited | Lent):
             yield Booked(row.number, record)
 
 
@@ -139,11 +139,13 @@ def tax(moves: Iterable[Booked], paper: bool) -> Table:
     return Table(TAX, rows)
 
 
-def _words(move: Corrected | Deposited, number: int) -> str:
+def _words(move: Corrected | Deposited | Lent, number: int) -> str:
     """What a move of money is called; number: 0 is a run's first."""
     came = move.amount.number > 0
     if isinstance(move, Corrected):
         return f"{'less' if came else 'more'} taken for trade {move.trade_id} than told"
+    if isinstance(move, Lent):
+        return f"came for trade {move.trade_id}, whose fee rose"
     return "given to the run" if not number else "came" if came else "left"
 
 

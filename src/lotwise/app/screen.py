@@ -36,6 +36,7 @@ from lotwise.engine.records import (
     Freed,
     Impossible,
     Learned,
+    Lent,
     Listed,
     MarketUpdate,
     Panic,
@@ -238,6 +239,8 @@ def describe(record: Record, state: State) -> str:
     if isinstance(record, Deposited):
         moved = "came" if record.amount.number > 0 else "left"
         return f"{record.amount} {moved}"
+    if isinstance(record, Lent):
+        return f"{record.amount} of the account's other money went for trade {record.trade_id}: fees rose"
     if isinstance(record, Corrected) and not _is_rounding(record.amount):
         return f"trade {record.trade_id} was booked otherwise than told: {record.amount}"
     if isinstance(record, Listed):

@@ -25,7 +25,7 @@ from lotwise.domain.sizing import Refused, Sized, least_sellable
 from lotwise.domain.values import EXACT, Amount, Side, Time
 from lotwise.engine.checks import LADDER, STANDING, Wish, busy_pairs, climb, edge, share_rung
 from lotwise.engine.exits import at_once, exit_prices
-from lotwise.engine.fold import impossible
+from lotwise.engine.fold import impossible, lent
 from lotwise.engine.plan import Plan
 from lotwise.engine.records import (
     Awaited,
@@ -312,6 +312,8 @@ class Engine(Seller):
         before = self.state.order(report.client_id)
         if after(before, report) is before:
             return
+        if (more := lent(self.state, report)) is not None:
+            yield self._write(more)
         yield self._write(report)
         now = self.state.order(report.client_id)
         if isinstance(report, Rejected | Accepted):

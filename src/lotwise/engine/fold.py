@@ -36,6 +36,7 @@ from lotwise.engine.records import (
     Freed,
     Impossible,
     Learned,
+    Lent,
     Listed,
     Marked,
     Opened,
@@ -68,6 +69,9 @@ from lotwise.ledger.postings import (
 DAY = 86_400_000
 LOSSES_KEPT = 32  # more of a pair than any guard counts
 
+MOST_LENT = Decimal("0.01")
+"""Of what all that is held cost: a rise of the fees comes to less (the dearest of Kraken's is 0.80 %)."""
+
 ENDED_KEPT = 256
 """Ended orders stay known for late reports; the oldest leave."""
 
@@ -85,6 +89,8 @@ def _take_in(state: State, record: Record) -> None:
             state.run_id = record.run_id
         case Deposited():
             _deposit(state, record)
+        case Lent():
+            _lend(state, record)
         case Corrected():
             _correct(state, record)
         case Decided():
@@ -164,6 +170,15 @@ def _deposit(state: State, record: Deposited) -> None:
                 state.day_equity = _in_proportion(state.day_equity, worth, amount.number)
         return
     _recount(state, amount.asset, Decimal(0))
+
+
+def _lend(state: State, record: Lent) -> None:
+    """Money that the account had becomes ours: it is foreign no more."""
+    asset, number = record.amount.asset, record.amount.number
+    _deposit(state, Deposited(record.amount, record.time))
+    if state.reconciled is not None:
+        less = EXACT.subtract(state.reconciled.foreign[asset], number)
+        state.reconciled = replace(state.reconciled, foreign={**state.reconciled.foreign, asset: less})
 
 
 def _correct(state: State, record: Corrected) -> None:
@@ -279,11 +294,25 @@ def impossible(state: State, report: Report) -> str | None:
     try:
         known = state.order(report.client_id)
         if after(known, report) is not known and isinstance(report, Fill):
-            _settled(state.ledger, report)
+            more = lent(state, report)
+            _settled(post(state.ledger, deposit(more.amount)) if more else state.ledger, report)
             _joined(state, report)
     except (ImpossibleReport, Overdrawn, Unbalanced) as no:
         return str(no)
     return None
+
+
+def lent(state: State, report: Report) -> Lent | None:
+    """What a trade that is to be booked takes beyond all that is ours, where higher fees explain it and the
+    account had as much beside; None: nothing."""
+    if not isinstance(report, Fill) or report.side is Side.SELL or report.fee.asset != report.cost.asset:
+        return None
+    asset, costs = report.cost.asset, [held.position.cost for held in state.holdings.values()]
+    missing = report.cost + report.fee - state.ledger.total(asset)
+    most = EXACT.multiply(sum(costs, report.cost.number), MOST_LENT)
+    if state.reconciled is not None:
+        most = min(most, state.reconciled.foreign.get(asset, Decimal(0)))
+    return Lent(missing, report.trade_id, report.time) if 0 < missing.number <= most else None
 
 
 def _settled(ledger: Ledger, fill: Fill) -> Ledger:

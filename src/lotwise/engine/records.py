@@ -104,6 +104,16 @@ class Deposited:
     time: Time
 
 
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """The exchange took for a trade of ours so much more than is ours, out of what else the account has: it
+    raised its fees after they were asked for. From then on that is ours."""
+
+    amount: Amount
+    trade_id: str
+    time: Time
+
+
 class Trading(StrEnum):
     """What a run may do: all, exits only, or nothing at all until a person says otherwise."""
 
@@ -361,6 +371,7 @@ class Freed:
 Record = (
     Opened
     | Deposited
+    | Lent
     | Corrected
     | Decided
     | Repeated
