@@ -29,7 +29,17 @@ from lotwise.domain.orders import (
     after,
 )
 from lotwise.domain.values import EPOCH, EXACT, Side, Time
-from lotwise.engine.records import Event, Impossible, Listed, Panic, Record, Restricted, Submit
+from lotwise.engine.records import (
+    Corrected,
+    Deposited,
+    Event,
+    Impossible,
+    Listed,
+    Panic,
+    Record,
+    Restricted,
+    Submit,
+)
 from lotwise.engine.sight import EXIT_TRIES
 from lotwise.engine.state import State
 from lotwise.ledger.positions import Position, after_fill
@@ -187,6 +197,8 @@ class Invariants:
                 self._ended(record.client_id, now)
             case Listed():
                 self._new_tries(record.listing.symbol)  # under new rules
+            case Corrected() | Deposited():
+                self._new_tries(f"{record.amount.asset}/USDT")  # of what is there
             case Fill():
                 self.fills += 1
             case Impossible():
